@@ -1,0 +1,1 @@
+"""What is started, how, and with which parameters."""

@@ -1,0 +1,1 @@
+"""Frozen types, typed configuration, the interface table and geometry; numpy only."""

@@ -1,0 +1,32 @@
+"""Typed configuration of every node: the one source of ROS parameters, bounds, docs and YAML."""
+
+from karpathy_control.contracts.config.control import ControlConfig
+from karpathy_control.contracts.config.core import (
+    ConfigError,
+    ParameterSpec,
+    from_mapping,
+    markdown_table,
+    parameter,
+    replace_value,
+    specs,
+    to_mapping,
+)
+from karpathy_control.contracts.config.perception import PerceptionConfig
+from karpathy_control.contracts.config.policy import PolicyConfig
+from karpathy_control.contracts.config.robot import RobotConfig
+from karpathy_control.contracts.config.sensor import SensorConfig
+from karpathy_control.contracts.config.sim import SimConfig
+
+NODE_CONFIGS = {
+    'sensor': SensorConfig,
+    'perception': PerceptionConfig,
+    'policy': PolicyConfig,
+    'control': ControlConfig,
+    'sim': SimConfig,
+}
+
+__all__ = [
+    'NODE_CONFIGS', 'ConfigError', 'ControlConfig', 'ParameterSpec', 'PerceptionConfig',
+    'PolicyConfig', 'RobotConfig', 'SensorConfig', 'SimConfig', 'from_mapping', 'markdown_table',
+    'parameter', 'replace_value', 'specs', 'to_mapping',
+]

@@ -1,0 +1,75 @@
+"""Parameters of the `control` node: the gate, its limits and the ageing of every input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from karpathy_control.contracts.config.core import group, parameter
+from karpathy_control.contracts.config.robot import RobotConfig
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The braking check (parameter group `gate`)."""
+
+    margin: float = parameter(0.03, 'the swept footprint is inflated by this: tracking error, '
+                              'scan noise, pose drift', unit='m', minimum=0.0, maximum=0.5,
+                              live=True)
+    reaction_time: float = parameter(0.12, 'input age + compute + actuation before a command '
+                                     'acts', unit='s', minimum=0.02, maximum=1.0, live=True)
+    start_radius: float = parameter(0.33, 'disc about the base origin that is declared free of '
+                                    'unknown space', unit='m', minimum=0.0, maximum=2.0)
+    obstacle_speed: float = parameter(0.0, 'bound on the approach speed of obstacles', unit='m/s',
+                                      minimum=0.0, maximum=5.0, live=True)
+    speed_steps: int = parameter(9, 'candidate speeds', minimum=3, maximum=41)
+    turn_steps: int = parameter(17, 'candidate turning rates', minimum=3, maximum=81)
+    camera_only_speed: float = parameter(0.4, 'speed limit while the lidar is lost', unit='m/s',
+                                         minimum=0.05, maximum=2.0, live=True)
+    memory_time: float = parameter(20.0, 'an obstacle or free cell not seen again is forgotten '
+                                   'after this', unit='s', minimum=0.1, maximum=600.0)
+
+
+@dataclass(frozen=True)
+class AgeConfig:
+    """An input older than this is lost (parameter group `max_age`)."""
+
+    scan: float = parameter(0.25, 'raw lidar scan', unit='s', minimum=0.02, maximum=2.0, live=True)
+    camera: float = parameter(0.25, 'depth points or camera scan', unit='s', minimum=0.02,
+                              maximum=2.0, live=True)
+    odom: float = parameter(0.15, 'raw odometry', unit='s', minimum=0.02, maximum=2.0, live=True)
+    imu: float = parameter(0.25, 'raw IMU', unit='s', minimum=0.02, maximum=2.0, live=True)
+    action: float = parameter(0.2, 'policy action', unit='s', minimum=0.02, maximum=2.0, live=True)
+    teleop: float = parameter(0.25, 'teleop command', unit='s', minimum=0.02, maximum=2.0,
+                              live=True)
+    clock: float = parameter(0.3, 'silence of /clock (steady)', unit='s', minimum=0.05,
+                             maximum=2.0, live=True)
+
+
+@dataclass(frozen=True)
+class GoalConfig:
+    """When a goal counts as reached or blocked (parameter group `goal`)."""
+
+    tolerance: float = parameter(0.3, 'distance at which a goal is reached', unit='m',
+                                 minimum=0.05, maximum=2.0, live=True)
+    blocked_time: float = parameter(10.0, 'no progress for this long: goal_blocked', unit='s',
+                                    minimum=1.0, maximum=300.0, live=True)
+    progress: float = parameter(0.2, 'motion of the robot that counts as progress', unit='m',
+                                minimum=0.01, maximum=5.0, live=True)
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """Fusion, gate, supervision."""
+
+    autostart: bool = parameter(True, 'configure and activate without a manager')
+    robot: RobotConfig = group(RobotConfig)
+    gate: GateConfig = group(GateConfig)
+    max_age: AgeConfig = group(AgeConfig)
+    goal: GoalConfig = group(GoalConfig)
+    require_imu: bool = parameter(False, 'stop when the IMU is lost; otherwise only warn')
+    stamped_cmd_vel: bool = parameter(True, 'publish TwistStamped; false: Twist')
+    future_tolerance: float = parameter(0.1, 'a stamp may lead now by this much', unit='s',
+                                        minimum=0.0, maximum=1.0, live=True)
+    odom_jump: float = parameter(0.5, 'a jump of the odometry pose by more than this beyond what '
+                                 'its twist explains drops the memory and stops', unit='m',
+                                 minimum=0.05, maximum=5.0, live=True)

@@ -1,0 +1,24 @@
+"""Parameters of the `perception` node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from karpathy_control.contracts.config.core import group, parameter
+from karpathy_control.contracts.config.robot import RobotConfig
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """Where and how the encoder runs."""
+
+    autostart: bool = parameter(True, 'configure and activate without a manager')
+    robot: RobotConfig = group(RobotConfig)
+    weights: str = parameter('encoder.safetensors', 'weight file: a name in the installed '
+                             'weights folder or a path; its .json card lies beside it')
+    device: str = parameter('cpu', 'torch device: cpu, cuda or cuda:N; one that is not there is '
+                            'an error')
+    autocast: bool = parameter(False, 'bfloat16 autocast on CUDA')
+    threads: int = parameter(1, 'torch threads', minimum=1, maximum=64)
+    min_confidence: float = parameter(0.5, 'an entity below this does not enter the camera scan',
+                                      minimum=0.0, maximum=1.0, live=True)

@@ -1,0 +1,86 @@
+"""What every node must know of the robot: shape, limits, frames and where its sensors sit.
+
+The plan fills `footprint` and the sensor poses from the robot's xacro; a profile without a
+description states them itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from karpathy_control.contracts.config.core import ConfigError, parameter
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """Shape, limits and frames of one robot (parameter group `robot`)."""
+
+    footprint: list[float] = parameter(
+        [0.229, 0.208, -0.229, 0.208, -0.229, -0.208, 0.229, -0.208],
+        'convex footprint in base, x y pairs counter-clockwise', unit='m')
+    height: float = parameter(0.5, 'what is lower than this and above `ground_clearance` is an '
+                              'obstacle', unit='m', minimum=0.05, maximum=3.0)
+    ground_clearance: float = parameter(0.04, 'what is lower than this is ground',
+                                        unit='m', minimum=0.0, maximum=0.5)
+    max_speed: float = parameter(1.2, 'forward speed limit', unit='m/s', minimum=0.05,
+                                 maximum=4.0, live=True)
+    max_reverse: float = parameter(0.3, 'reverse speed limit', unit='m/s', minimum=0.0,
+                                   maximum=2.0, live=True)
+    max_turn: float = parameter(2.0, 'turning rate limit', unit='rad/s', minimum=0.1,
+                                maximum=6.0, live=True)
+    acceleration: float = parameter(2.0, 'forward acceleration limit', unit='m/s^2',
+                                    minimum=0.1, maximum=20.0)
+    deceleration: float = parameter(2.5, 'braking that the base reaches for certain (measured)',
+                                    unit='m/s^2', minimum=0.1, maximum=20.0)
+    turn_acceleration: float = parameter(6.0, 'turning acceleration limit', unit='rad/s^2',
+                                         minimum=0.1, maximum=25.0)
+    jerk: float = parameter(20.0, 'limit on the change of acceleration; never delays braking',
+                            unit='m/s^3', minimum=1.0, maximum=500.0)
+    command_timeout: float = parameter(0.25, 'the base stops when cmd_vel is silent this long; '
+                                       'a base without one needs the base guard', unit='s',
+                                       minimum=0.02, maximum=0.3)
+    lidar_pose: list[float] = parameter([0.055, 0.0, 0.305, 0.0, 0.0, 0.0],
+                                        'x y z roll pitch yaw of the lidar in base')
+    camera_pose: list[float] = parameter(
+        [0.19, 0.0, 0.28, 0.0, 0.15, 0.0],
+        'x y z roll pitch yaw in base of the camera body (x forward, not optical)')
+    imu_pose: list[float] = parameter([0.0, 0.0, 0.06, 0.0, 0.0, 0.0],
+                                      'x y z roll pitch yaw of the IMU in base')
+    odom_frame: str = parameter('odom', 'continuous world frame (REP-105)')
+    base_frame: str = parameter('base_link', 'robot frame (REP-105)')
+
+    def validate(self) -> None:
+        """Check what no single range can: polygon and poses."""
+        if len(self.footprint) < 6 or len(self.footprint) % 2:
+            raise ConfigError(f'robot.footprint: {len(self.footprint)} numbers; it takes x y '
+                              'pairs of at least three corners')
+        x, y = self.polygon.T
+        area = 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+        if area <= 1e-4:
+            raise ConfigError(f'robot.footprint: signed area {area:.4f} m^2; it takes corners '
+                              'counter-clockwise that span an area')
+        for name in ('lidar_pose', 'camera_pose', 'imu_pose'):
+            if len(getattr(self, name)) != 6:
+                raise ConfigError(f'robot.{name}: {len(getattr(self, name))} numbers; it takes '
+                                  '6: x y z roll pitch yaw')
+
+    @property
+    def polygon(self) -> np.ndarray:
+        """The footprint as an array. Shape: (n, 2) m in base, counter-clockwise."""
+        return np.asarray(self.footprint, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def inscribed_radius(self) -> float:
+        """Radius of the largest disc about the base origin inside the footprint, m."""
+        p = self.polygon
+        q = np.roll(p, -1, axis=0)
+        edge = q - p
+        normal = np.stack((edge[:, 1], -edge[:, 0]), 1) / np.linalg.norm(edge, axis=1)[:, None]
+        return float(np.min(np.sum(normal * p, axis=1)))
+
+    @property
+    def circumscribed_radius(self) -> float:
+        """Radius of the smallest disc about the base origin round the footprint, m."""
+        return float(np.max(np.linalg.norm(self.polygon, axis=1)))

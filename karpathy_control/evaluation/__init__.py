@@ -1,0 +1,1 @@
+"""Episodes, suites, metrics, the demo and its report."""

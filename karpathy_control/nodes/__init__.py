@@ -1,0 +1,1 @@
+"""The only room that imports ROS: one thin file per node."""

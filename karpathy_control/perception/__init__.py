@@ -1,0 +1,1 @@
+"""The encoder: images, scans and motion become entities."""

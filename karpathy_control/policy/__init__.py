@@ -1,0 +1,1 @@
+"""Slow cost-to-go over a rolling map and a fast learned reflex."""

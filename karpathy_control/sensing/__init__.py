@@ -1,0 +1,1 @@
+"""From raw sensor data to one time-aligned observation; no ROS, no torch."""

@@ -1,0 +1,1 @@
+"""Robots and worlds: generators, the batched simulator and the MuJoCo world."""
