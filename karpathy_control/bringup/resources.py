@@ -16,8 +16,8 @@ def share() -> Path:
     a colcon workspace; then the data files of a plain pip install.
     """
     candidates = [Path(__file__).resolve().parents[2]]
-    candidates += [Path(prefix) / 'share' / PACKAGE
-                   for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
+    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    candidates += [Path(prefix) / 'share' / PACKAGE for prefix in prefixes if prefix]
     candidates.append(Path(sys.prefix) / 'share' / PACKAGE)
     for candidate in candidates:
         if (candidate / 'package.xml').is_file() and (candidate / 'config').is_dir():
