@@ -74,3 +74,15 @@ def convex_hull(points: ArrayLike) -> NDArray[np.float64]:
     if len(hull) < 3:
         raise ValueError(f'a footprint needs three points that span an area, got {len(hull)}')
     return np.array(hull)
+
+
+def rotation_rpy(roll: float, pitch: float, yaw: float) -> NDArray[np.float64]:
+    """Rotation matrix Rz(yaw) Ry(pitch) Rx(roll), the URDF convention. Shape: (3, 3)."""
+    cr, sr = math.cos(roll), math.sin(roll)
+    cp, sp = math.cos(pitch), math.sin(pitch)
+    cy, sy = math.cos(yaw), math.sin(yaw)
+    return np.array([
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ])

@@ -1,0 +1,240 @@
+"""What every node of the loop shares: lifecycle, parameters, the interface table, diagnostics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+
+from karpathy_control.contracts.card import WeightsError
+from karpathy_control.contracts.config import ConfigError
+from karpathy_control.nodes.convert import InvalidMessage
+from karpathy_control.nodes.params import NodeParameters
+from karpathy_control.nodes.qos import message_type, profile, topic
+from karpathy_control.nodes.spin import ConfigureError
+
+T = TypeVar('T')
+
+DIAGNOSTICS_PERIOD = 1.0  # s, steady
+STAGE_HISTORY = 64  # stamps kept between two diagnostics, three times what 20 Hz needs
+
+
+def steady() -> int:
+    """CLOCK_MONOTONIC in ns: the clock of safety timers and of latency across processes."""
+    return time.monotonic_ns()
+
+
+class StageLog:
+    """When each stamp entered and left this node, in CLOCK_MONOTONIC ns."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[int, int, int]] = deque(maxlen=STAGE_HISTORY)
+
+    def add(self, stamp: int, entered: int, left: int) -> None:
+        """Record one stamp."""
+        self._entries.append((stamp, entered, left))
+
+    def drain(self) -> str:
+        """Everything since the last call as `stamp:entered:left` joined by spaces."""
+        text = ' '.join(f'{s}:{a}:{b}' for s, a, b in self._entries)
+        self._entries.clear()
+        return text
+
+
+class LoopNode(LifecycleNode, Generic[T]):
+    """A lifecycle node with typed parameters that configures and activates itself.
+
+    Subclasses name `CONFIG`, build in `build()`, and may override `activated`, `deactivated`,
+    `reconfigured` and `diagnostics`.
+    """
+
+    NAME = ''
+    CONFIG: type
+
+    def __init__(self) -> None:
+        super().__init__(self.NAME)
+        self.active = False
+        self.invalid: dict[str, int] = {}
+        self.stages = StageLog()
+        self._why = ''
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        try:
+            self._typed: NodeParameters[T] = NodeParameters(self, self.CONFIG)
+        except ConfigError as error:
+            raise ConfigError(f'{self.get_name()}: {error}') from error
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        # A plain publisher: diagnostics are wanted most when the node is not active.
+        self._diagnostics = self.plain_publisher('/diagnostics')
+        self.steady_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics)
+
+    # -- what subclasses fill in --------------------------------------------------------------
+
+    def build(self) -> None:
+        """Create runtimes, publishers and subscriptions from `self.config`."""
+        raise NotImplementedError
+
+    def activated(self) -> None:
+        """Called when the node becomes active."""
+
+    def deactivated(self) -> None:
+        """Called when the node stops being active, at shutdown too."""
+
+    def reconfigured(self) -> None:
+        """Called after a live parameter change was accepted."""
+
+    def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
+        """Whether all is well, a summary, and values for /diagnostics."""
+        return True, 'active' if self.active else 'inactive', {}
+
+    # -- services to subclasses ---------------------------------------------------------------
+
+    @property
+    def config(self) -> T:
+        """The configuration in force."""
+        return self._typed.config
+
+    @property
+    def sim_time(self) -> bool:
+        """Whether the node runs on /clock."""
+        return bool(self.get_parameter('use_sim_time').value)
+
+    def now(self) -> int:
+        """The node clock in ns."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def publisher(self, name: str) -> Publisher:
+        """A lifecycle publisher of a row of the interface table: silent while inactive."""
+        row = topic(name)
+        return self.create_lifecycle_publisher(message_type(row.type), name, profile(row.qos))
+
+    def plain_publisher(self, name: str, type_name: str = '') -> Publisher:
+        """A publisher that also speaks while the node is inactive."""
+        row = topic(name)
+        return self.create_publisher(message_type(type_name or row.type), name, profile(row.qos))
+
+    def listen(self, name: str, handler: Callable[[Any, int], None], *, always: bool = False,
+               type_name: str = '') -> None:
+        """Subscribe to a row of the table; the handler gets the message and its receipt (ns).
+
+        A message that fails its checks is counted and logged, never raised into the executor.
+        """
+        row = topic(name)
+
+        def callback(message: Any) -> None:
+            received = steady()
+            if not (self.active or always):
+                return
+            try:
+                handler(message, received)
+            except InvalidMessage as error:
+                self.on_invalid(name, str(error))
+
+        self.create_subscription(message_type(type_name or row.type), name, callback,
+                                 profile(row.qos))
+
+    def on_invalid(self, source: str, text: str) -> None:
+        """Count and report a refused message."""
+        self.invalid[source] = self.invalid.get(source, 0) + 1
+        self.get_logger().warning(f'{source}: refused: {text}', throttle_duration_sec=1.0)
+
+    def steady_timer(self, period: float, callback: Callable[[], None]) -> Any:
+        """A timer on the steady clock, which goes on when /clock stops."""
+        return self.create_timer(period, callback, clock=self._steady_clock)
+
+    # -- lifecycle ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Configure and activate, unless a manager does. ConfigureError says what failed."""
+        if not getattr(self.config, 'autostart', True):
+            return
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            raise ConfigureError(f'{self.get_name()}: {self._why or "configure failed"}')
+        if self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
+            raise ConfigureError(f'{self.get_name()}: {self._why or "activate failed"}')
+
+    def stop(self) -> None:
+        """Leave the active state before the process ends."""
+        self._leave()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Build; a refusal is kept for the exit message and for /diagnostics."""
+        try:
+            self.build()
+        except (ConfigError, WeightsError, FileNotFoundError, RuntimeError, ValueError) as error:
+            self._why = str(error)
+            self.get_logger().error(f'configure: {error}')
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to act."""
+        result = super().on_activate(state)
+        self.active = True
+        self.activated()
+        self.get_logger().info('active')
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop acting."""
+        self._leave()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release what `build` made."""
+        self._leave()
+        keep = {id(self._diagnostics)}
+        for subscription in list(self.subscriptions):
+            if not subscription.topic_name.endswith(('/clock', '/parameter_events')):
+                self.destroy_subscription(subscription)
+        for publisher in list(self.publishers):
+            if id(publisher) not in keep and not publisher.topic_name.endswith(
+                    ('/rosout', '/parameter_events', '/transition_event')):
+                self.destroy_publisher(publisher)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop acting for good."""
+        self._leave()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _leave(self) -> None:
+        if self.active:
+            self.active = False
+            self.deactivated()
+
+    # -- parameters and diagnostics -----------------------------------------------------------
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> Any:
+        result = self._typed.change(parameters, self.active)
+        if result.successful:
+            self.reconfigured()
+            for parameter in parameters:
+                self.get_logger().info(f'{parameter.name} = {parameter.value!r}')
+        else:
+            self.get_logger().warning(f'parameter refused: {result.reason}')
+        return result
+
+    def _publish_diagnostics(self) -> None:
+        healthy, summary, values = self.diagnostics()
+        status = DiagnosticStatus(name=self.get_name(), hardware_id=self.get_namespace(),
+                                  message=self._why or summary)
+        status.level = DiagnosticStatus.OK if healthy and not self._why else DiagnosticStatus.WARN
+        values = {**values, 'stages': self.stages.drain(),
+                  **{f'invalid.{source}': str(n) for source, n in self.invalid.items()}}
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def finite(*values: float) -> bool:
+    """Whether all numbers are finite."""
+    return all(math.isfinite(value) for value in values)

@@ -1,0 +1,362 @@
+"""ROS messages to contract types and back: the only place where fields are read or filled.
+
+Reading refuses what is malformed with InvalidMessage, which names the value and what is
+accepted. `array.array` is the one form of bulk data that rclpy takes without a per-element check.
+"""
+
+from __future__ import annotations
+
+import array
+import math
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from karpathy_control.contracts.geometry import yaw_of_quaternion
+from karpathy_control.contracts.layout import ENTITY_FIELDS, SCAN_BEAMS
+from karpathy_control.contracts.types import (
+    NANOSECONDS,
+    CameraModel,
+    Command,
+    DepthPoints,
+    ImuSample,
+    RawDepth,
+    RawImage,
+    RawScan,
+    Scan,
+    State,
+)
+
+MAX_BEAMS = 100_000
+MAX_SIDE = 8192  # px
+MAX_POINTS = 2_000_000
+MAX_SPEED = 50.0  # m/s or rad/s: odometry beyond this is not of a ground robot
+
+_CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
+_DEPTH = {'32FC1': (np.float32, 4), '16UC1': (np.uint16, 2)}
+_DISTORTION = ('', 'plumb_bob')
+
+
+class InvalidMessage(ValueError):  # noqa: N818 - it is the message that is invalid
+    """A message that fails its checks; the text names the value and what is accepted."""
+
+
+def stamp_ns(header: Header) -> int:
+    """Stamp of a header in ns."""
+    return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
+
+
+def time_msg(stamp: int) -> Time:
+    """A time message from ns."""
+    return Time(sec=int(stamp // NANOSECONDS), nanosec=int(stamp % NANOSECONDS))
+
+
+def header(stamp: int, frame: str) -> Header:
+    """A header from a stamp in ns and a frame."""
+    return Header(stamp=time_msg(stamp), frame_id=frame)
+
+
+def floats(values: NDArray[Any]) -> array.array:
+    """A float32 sequence for a message field."""
+    return array.array('f', np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def octets(values: NDArray[Any]) -> array.array:
+    """The bytes of an array for a message field."""
+    packed = array.array('B')
+    packed.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    return packed
+
+
+def _require_finite(what: str, *values: float) -> None:
+    if not all(math.isfinite(v) for v in values):
+        raise InvalidMessage(f'{what} {values} is not finite')
+
+
+# -- raw sensor data in ---------------------------------------------------------------------------
+
+
+def raw_scan(message: LaserScan) -> RawScan:
+    """A driver's LaserScan, any count, field of view and order."""
+    n = len(message.ranges)
+    if not 1 <= n <= MAX_BEAMS:
+        raise InvalidMessage(f'scan with {n} ranges; it takes 1 to {MAX_BEAMS}')
+    _require_finite('scan angles and limits', message.angle_min, message.angle_increment,
+                    message.range_min, message.range_max)
+    if n > 1 and not 1e-6 < abs(message.angle_increment) * (n - 1) < 2.1 * math.pi:
+        raise InvalidMessage(f'scan of {n} beams with increment {message.angle_increment}; it '
+                             'takes a sweep of at most one turn')
+    if not 0.0 <= message.range_min < message.range_max:
+        raise InvalidMessage(f'scan limits {message.range_min} .. {message.range_max}; it takes '
+                             '0 <= range_min < range_max')
+    return RawScan(stamp_ns(message.header), float(message.angle_min),
+                   float(message.angle_increment), float(message.range_min),
+                   float(message.range_max), np.frombuffer(message.ranges, np.float32),
+                   message.header.frame_id)
+
+
+def _plane(message: Image, item: int) -> NDArray[np.uint8]:
+    """Rows of an image without their padding. Shape: (height, width * item) bytes."""
+    h, w, step = message.height, message.width, message.step
+    if not (1 <= h <= MAX_SIDE and 1 <= w <= MAX_SIDE):
+        raise InvalidMessage(f'image of {w} x {h}; it takes 1 to {MAX_SIDE} a side')
+    if step < w * item or len(message.data) < h * step:
+        raise InvalidMessage(f'image {w} x {h} {message.encoding} with step {step} and '
+                             f'{len(message.data)} bytes; it takes at least {w * item} a row')
+    data = np.frombuffer(message.data, np.uint8, count=h * step)
+    return data.reshape(h, step)[:, :w * item]
+
+
+def raw_image(message: Image) -> RawImage:
+    """A colour or grey image as rgb8."""
+    channels = _CHANNELS.get(message.encoding)
+    if channels is None:
+        raise InvalidMessage(f'image encoding {message.encoding!r}; it takes '
+                             + ', '.join(_CHANNELS))
+    pixels = _plane(message, channels).reshape(message.height, message.width, channels)
+    if channels == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    elif message.encoding.startswith('bgr'):
+        pixels = pixels[:, :, 2::-1]
+    else:
+        pixels = pixels[:, :, :3]
+    return RawImage(stamp_ns(message.header), np.ascontiguousarray(pixels),
+                    message.header.frame_id)
+
+
+def raw_depth(message: Image) -> RawDepth:
+    """A depth image in metres (REP-118): 16UC1 is millimetres with 0 invalid."""
+    if message.encoding not in _DEPTH:
+        raise InvalidMessage(f'depth encoding {message.encoding!r}; it takes '
+                             + ', '.join(_DEPTH))
+    kind, item = _DEPTH[message.encoding]
+    plane = np.ascontiguousarray(_plane(message, item)).view(kind)
+    if bool(message.is_bigendian):
+        plane = plane.byteswap()
+    if kind is np.uint16:
+        metres = np.where(plane == 0, np.nan, plane * np.float32(0.001)).astype(np.float32)
+    else:
+        metres = plane
+    return RawDepth(stamp_ns(message.header), metres, message.header.frame_id)
+
+
+def camera_model(message: CameraInfo) -> CameraModel:
+    """Intrinsics of a pinhole camera."""
+    fx, cx, fy, cy = (float(message.k[i]) for i in (0, 2, 4, 5))
+    _require_finite('camera matrix', fx, fy, cx, cy, *map(float, message.d))
+    if fx <= 0.0 or fy <= 0.0 or message.width < 1 or message.height < 1:
+        raise InvalidMessage(f'camera of {message.width} x {message.height} with focal lengths '
+                             f'{fx}, {fy}; it takes positive ones (is the camera calibrated?)')
+    if message.distortion_model not in _DISTORTION:
+        raise InvalidMessage(f'distortion model {message.distortion_model!r}; it takes plumb_bob')
+    return CameraModel(int(message.width), int(message.height), fx, fy, cx, cy,
+                       tuple(float(d) for d in message.d))
+
+
+def imu_sample(message: Imu, rotation: NDArray[np.float64]) -> ImuSample:
+    """An inertial sample, rotated to base. rotation: (3, 3), base <- imu."""
+    g, a = message.angular_velocity, message.linear_acceleration
+    _require_finite('imu', g.x, g.y, g.z, a.x, a.y, a.z)
+    gyro, accel = rotation @ (g.x, g.y, g.z), rotation @ (a.x, a.y, a.z)
+    return ImuSample(stamp_ns(message.header), (gyro[0], gyro[1], gyro[2]),
+                     (accel[0], accel[1], accel[2]))
+
+
+def state(message: Odometry) -> State:
+    """Odometry as a planar state."""
+    p, q, t = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist
+    v, w = t.linear.x, t.angular.z
+    _require_finite('odometry', p.x, p.y, q.x, q.y, q.z, q.w, v, w)
+    norm = math.sqrt(q.x**2 + q.y**2 + q.z**2 + q.w**2)
+    if abs(norm - 1.0) > 0.05:
+        raise InvalidMessage(f'odometry quaternion of norm {norm:.3f}; it takes 1')
+    if abs(v) > MAX_SPEED or abs(w) > MAX_SPEED:
+        raise InvalidMessage(f'odometry twist v {v} w {w}; it takes at most {MAX_SPEED}')
+    return State(stamp_ns(message.header), p.x, p.y, yaw_of_quaternion(q.x, q.y, q.z, q.w), v, w)
+
+
+def command(message: Twist | TwistStamped) -> tuple[Command, int | None]:
+    """A planar command and its stamp where it has one. Non-finite values are refused."""
+    twist = message.twist if isinstance(message, TwistStamped) else message
+    stamp = stamp_ns(message.header) if isinstance(message, TwistStamped) else None
+    _require_finite('command', twist.linear.x, twist.angular.z)
+    return Command(twist.linear.x, twist.angular.z), stamp
+
+
+def position(message: PoseStamped) -> tuple[float, float]:
+    """Plan position of a pose in its own frame."""
+    p = message.pose.position
+    _require_finite('pose', p.x, p.y)
+    return p.x, p.y
+
+
+def path_points(message: Path) -> NDArray[np.float32]:
+    """Plan positions of a path in its own frame. Shape: (n, 2) m."""
+    points = np.array([position(pose) for pose in message.poses], np.float32).reshape(-1, 2)
+    if len(points) > MAX_POINTS:
+        raise InvalidMessage(f'path of {len(points)} poses; it takes at most {MAX_POINTS}')
+    return points
+
+
+# -- messages out ---------------------------------------------------------------------------------
+
+
+def scan_message(ranges: NDArray[np.float32], stamp: int, frame: str, angle_min: float,
+                 angle_increment: float, range_min: float, range_max: float,
+                 period: float) -> LaserScan:
+    """A LaserScan of any layout."""
+    n = len(ranges)
+    return LaserScan(
+        header=header(stamp, frame), angle_min=float(angle_min),
+        angle_max=float(angle_min + angle_increment * (n - 1)),
+        angle_increment=float(angle_increment), time_increment=0.0, scan_time=float(period),
+        range_min=float(range_min), range_max=float(range_max), ranges=floats(ranges))
+
+
+def layout_scan_message(scan: Scan, frame: str) -> LaserScan:
+    """An observation scan: bearings of the layout about base."""
+    step = 2.0 * math.pi / len(scan.ranges)
+    return scan_message(scan.ranges, scan.stamp, frame, -math.pi + 0.5 * step, step, 0.0,
+                        scan.range_max, 0.05)
+
+
+def layout_scan(message: LaserScan) -> Scan:
+    """The inverse of `layout_scan_message`."""
+    if len(message.ranges) != SCAN_BEAMS:
+        raise InvalidMessage(f'observation scan of {len(message.ranges)} beams; the layout has '
+                             f'{SCAN_BEAMS}')
+    return Scan(stamp_ns(message.header), np.frombuffer(message.ranges, np.float32),
+                float(message.range_max))
+
+
+def image_message(pixels: NDArray[Any], stamp: int, frame: str, encoding: str) -> Image:
+    """An Image of any two- or three-dimensional array; rows are contiguous."""
+    h, w = pixels.shape[:2]
+    return Image(header=header(stamp, frame), height=int(h), width=int(w), encoding=encoding,
+                 is_bigendian=0, step=int(pixels.nbytes // h), data=octets(pixels))
+
+
+def matrix(message: Image) -> NDArray[np.float32]:
+    """A 32FC1 image as an array. Shape: (height, width)."""
+    if message.encoding != '32FC1':
+        raise InvalidMessage(f'matrix encoding {message.encoding!r}; it takes 32FC1')
+    return np.ascontiguousarray(_plane(message, 4)).view(np.float32)
+
+
+def odometry_message(s: State, frame: str, child: str) -> Odometry:
+    """A planar state as odometry."""
+    message = Odometry(header=header(s.stamp, frame), child_frame_id=child)
+    pose, twist = message.pose.pose, message.twist.twist
+    pose.position.x, pose.position.y = float(s.x), float(s.y)
+    pose.orientation.z, pose.orientation.w = math.sin(0.5 * s.yaw), math.cos(0.5 * s.yaw)
+    twist.linear.x, twist.angular.z = float(s.v), float(s.w)
+    return message
+
+
+def pose_message(x: float, y: float, stamp: int, frame: str) -> PoseStamped:
+    """A plan position as a pose."""
+    message = PoseStamped(header=header(stamp, frame))
+    message.pose.position.x, message.pose.position.y = float(x), float(y)
+    message.pose.orientation.w = 1.0
+    return message
+
+
+def path_message(points: NDArray[Any], stamp: int, frame: str) -> Path:
+    """Plan positions as a path. points: (n, 2) m."""
+    return Path(header=header(stamp, frame),
+                poses=[pose_message(x, y, stamp, frame) for x, y in points.tolist()])
+
+
+def twist_message(c: Command, stamp: int, frame: str, stamped: bool) -> Twist | TwistStamped:
+    """A command as Twist or TwistStamped."""
+    twist = Twist()
+    twist.linear.x, twist.angular.z = float(c.v), float(c.w)
+    return TwistStamped(header=header(stamp, frame), twist=twist) if stamped else twist
+
+
+def imu_message(sample: ImuSample, frame: str) -> Imu:
+    """An inertial sample; the orientation is marked as unknown (first covariance -1)."""
+    message = Imu(header=header(sample.stamp, frame))
+    message.orientation_covariance[0] = -1.0
+    g, a = message.angular_velocity, message.linear_acceleration
+    g.x, g.y, g.z = map(float, sample.angular_velocity)
+    a.x, a.y, a.z = map(float, sample.linear_acceleration)
+    return message
+
+
+def camera_info_message(model: CameraModel, stamp: int, frame: str) -> CameraInfo:
+    """Intrinsics as a message."""
+    fx, fy, cx, cy = (float(v) for v in (model.fx, model.fy, model.cx, model.cy))
+    return CameraInfo(
+        header=header(stamp, frame), height=model.height, width=model.width,
+        distortion_model='plumb_bob', d=list(model.distortion) or [0.0] * 5,
+        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+
+def cloud_message(points: NDArray[np.float32], names: tuple[str, ...], stamp: int,
+                  frame: str) -> PointCloud2:
+    """Float32 columns as a PointCloud2. points: (n, len(names))."""
+    n, width = points.shape
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+              for i, name in enumerate(names)]
+    return PointCloud2(header=header(stamp, frame), height=1, width=n, fields=fields,
+                       is_bigendian=False, point_step=4 * width, row_step=4 * width * n,
+                       data=octets(points.astype(np.float32, copy=False)), is_dense=False)
+
+
+def cloud(message: PointCloud2, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """The inverse of `cloud_message`; refuses other fields. Shape: (n, len(names))."""
+    found = tuple(field.name for field in message.fields)
+    n = message.width * message.height
+    if found != names or message.point_step != 4 * len(names):
+        raise InvalidMessage(f'cloud with fields {found}; it takes {names} as float32')
+    if n > MAX_POINTS or len(message.data) != n * message.point_step:
+        raise InvalidMessage(f'cloud of {n} points with {len(message.data)} bytes; it takes '
+                             f'{message.point_step} a point')
+    return np.frombuffer(message.data, np.float32).reshape(n, len(names))
+
+
+DEPTH_POINT_FIELDS = ('x', 'y', 'z', 'kind')
+
+
+def depth_points_message(points: DepthPoints, frame: str) -> PointCloud2:
+    """Height-filtered depth as a cloud."""
+    table = np.column_stack((points.xyz, points.kind)).astype(np.float32)
+    return cloud_message(table, DEPTH_POINT_FIELDS, points.stamp, frame)
+
+
+def depth_points(message: PointCloud2, origin: tuple[float, float]) -> DepthPoints:
+    """The inverse; the camera's plan position comes from the receiver's own configuration."""
+    table = cloud(message, DEPTH_POINT_FIELDS)
+    return DepthPoints(stamp_ns(message.header), table[:, :3], table[:, 3], origin)
+
+
+def entities_message(table: NDArray[np.float32], stamp: int, frame: str) -> PointCloud2:
+    """Entities as a cloud, fields of the layout."""
+    return cloud_message(table, ENTITY_FIELDS, stamp, frame)
+
+
+def entities_table(message: PointCloud2) -> NDArray[np.float32]:
+    """The inverse. Shape: (n, len(ENTITY_FIELDS))."""
+    return cloud(message, ENTITY_FIELDS)
+
+
+def grid_message(cells: NDArray[np.int8], origin: tuple[float, float], cell: float, stamp: int,
+                 frame: str) -> OccupancyGrid:
+    """Occupancy, -1 unknown and 0 to 100, rows along y. cells: (height, width)."""
+    message = OccupancyGrid(header=header(stamp, frame))
+    message.info.map_load_time = time_msg(stamp)
+    message.info.resolution = float(cell)
+    message.info.height, message.info.width = (int(n) for n in cells.shape)
+    message.info.origin.position.x, message.info.origin.position.y = map(float, origin)
+    message.info.origin.orientation.w = 1.0
+    message.data = array.array('b', np.ascontiguousarray(cells, np.int8).tobytes())
+    return message
