@@ -1,0 +1,244 @@
+"""The `control` node: fusion and gate; the only publisher of `cmd_vel`.
+
+Every decision is made by control.controller.Controller. This shell converts, calls it and
+publishes: at once on a new action, and never later than TICK after the last command. Inactive or
+shutting down, it still publishes zero.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker, MarkerArray
+
+from karpathy_control.contracts.config import ControlConfig
+from karpathy_control.contracts.geometry import from_frame, rotation_rpy
+from karpathy_control.contracts.modes import Mode, Reason
+from karpathy_control.contracts.types import Action, Command, Pose2, State
+from karpathy_control.control.controller import Controller, Decision
+from karpathy_control.nodes import convert
+from karpathy_control.nodes.base import LoopNode, steady
+from karpathy_control.nodes.frames import FrameResolver
+from karpathy_control.nodes.spin import run
+
+TICK = 0.02  # s, steady
+STATE_PERIOD = 0.05  # s
+MARKER_PERIOD = 0.2  # s
+COMMANDER_PERIOD = 0.2  # s
+_STOPPED = (Mode.STOPPED, Mode.EMERGENCY_STOP, Mode.INACTIVE)
+_DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
+_TWIST = {True: 'geometry_msgs/msg/TwistStamped', False: 'geometry_msgs/msg/Twist'}
+
+
+class ControlNode(LoopNode[ControlConfig]):
+    """Shell around Controller."""
+
+    NAME = 'control'
+    CONFIG = ControlConfig
+
+    def __init__(self) -> None:
+        super().__init__()
+        twist = _TWIST[self.config.stamped_cmd_vel]
+        # Made here and plain, so that zero goes out in every lifecycle state.
+        self._command = self.plain_publisher('cmd_vel', twist)
+        self._state = self.plain_publisher('control/state')
+        self._decision: Decision | None = None
+        self._odom: State | None = None
+        self._tick_timer = self.steady_timer(TICK, self._tick)
+        self.steady_timer(STATE_PERIOD, self._publish_state)
+
+    def build(self) -> None:
+        """Create controller, publishers, subscriptions and services."""
+        robot, twist = self.config.robot, _TWIST[self.config.stamped_cmd_vel]
+        self._controller = Controller(self.config)
+        self._controller.warm_up()
+        self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
+        self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
+        self._goal: tuple[float, float] | None = None
+        self._actions: dict[int, int] = {}
+        self._goal_out = self.publisher('control/goal')
+        self._markers = self.publisher('control/markers')
+        self.listen('scan', self._on_scan)
+        self.listen('odom', self._on_odom)
+        self.listen('imu', self._on_imu)
+        self.listen('observation/depth_points', self._on_depth_points)
+        self.listen('observation/goal', self._on_observed_goal)
+        self.listen('perception/scan', self._on_camera_scan)
+        self.listen('policy/action', self._on_action)
+        self.listen('goal_pose', self._on_goal_pose)
+        self.listen('cmd_vel_teleop', self._on_teleop, type_name=twist)
+        self.listen('emergency_stop', self._on_emergency_stop, always=True)
+        if self.sim_time:
+            self.listen('/clock', self._on_clock)
+        self.create_service(Trigger, 'cancel_goal', self._cancel_goal)
+        self.create_service(Trigger, 'reset_emergency_stop', self._reset_emergency_stop)
+        self.steady_timer(MARKER_PERIOD, self._publish_markers)
+        self.steady_timer(COMMANDER_PERIOD, self._count_commanders)
+
+    def deactivated(self) -> None:
+        """Stop the robot: this is the last word of an active controller."""
+        self._controller.deactivate()
+        self._decision = None
+        self._publish_command(Command())
+
+    def reconfigured(self) -> None:
+        """Hand a live parameter change on."""
+        if hasattr(self, '_controller'):
+            self._controller.configure(self.config)
+
+    def on_invalid(self, source: str, text: str) -> None:
+        """A refused message also counts against its input."""
+        super().on_invalid(source, text)
+        self._controller.on_invalid(source, text)
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def _on_scan(self, message: Any, received: int) -> None:
+        self._controller.on_scan(convert.raw_scan(message), received)
+
+    def _on_odom(self, message: Any, received: int) -> None:
+        self._odom = convert.state(message)
+        self._controller.on_odom(self._odom, received)
+
+    def _on_imu(self, message: Any, received: int) -> None:
+        self._controller.on_imu(convert.imu_sample(message, self._imu_rotation), received)
+
+    def _on_depth_points(self, message: Any, received: int) -> None:
+        x, y = self.config.robot.camera_pose[:2]
+        self._controller.on_depth_points(convert.depth_points(message, (x, y)), received)
+
+    def _on_camera_scan(self, message: Any, received: int) -> None:
+        self._controller.on_camera_scan(convert.layout_scan(message), received)
+
+    def _on_action(self, message: Any, received: int) -> None:
+        command, stamp = convert.command(message)
+        assert stamp is not None  # the table says TwistStamped
+        self._actions[stamp] = received
+        self._controller.on_action(Action(stamp, command), received)
+        self._tick()
+        self._tick_timer.reset()
+
+    def _on_teleop(self, message: Any, received: int) -> None:
+        command, stamp = convert.command(message)
+        self._controller.on_teleop(command, stamp, received)
+
+    def _on_emergency_stop(self, message: Any, received: int) -> None:
+        self._controller.on_emergency_stop(bool(message.data))
+        self._tick()
+
+    def _on_clock(self, message: Any, received: int) -> None:
+        stamp = message.clock.sec * 1_000_000_000 + message.clock.nanosec
+        self._controller.on_clock(stamp, received)
+
+    def _on_goal_pose(self, message: Any, received: int) -> None:
+        try:
+            point = convert.position(message)
+            goal = self._frames.to_odom([point], message.header.frame_id, self._odom)[0]
+        except convert.InvalidMessage as error:
+            self._controller.refuse_goal(str(error))
+            raise
+        self._controller.on_goal(float(goal[0]), float(goal[1]))
+        self.get_logger().info(f'goal {goal[0]:.2f} {goal[1]:.2f} in odom')
+
+    def _on_observed_goal(self, message: Any, received: int) -> None:
+        """After a restart of control, take over the goal that the sensor still carries."""
+        if self._goal is None and message.header.frame_id and self._odom is not None:
+            point = convert.position(message)
+            goal = from_frame([point], self._odom.pose)[0]
+            self._controller.adopt_goal(float(goal[0]), float(goal[1]))
+
+    def _cancel_goal(self, request: Any, response: Any) -> Any:
+        response.success, response.message = self._controller.cancel_goal()
+        return response
+
+    def _reset_emergency_stop(self, request: Any, response: Any) -> Any:
+        response.success, response.message = self._controller.reset_emergency_stop()
+        return response
+
+    def _count_commanders(self) -> None:
+        self._controller.set_commanders(self.count_publishers('cmd_vel'))
+
+    # -- outputs ------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if not self.active:
+            self._publish_command(Command())
+            return
+        decision = self._controller.tick(self.now(), steady(), self.sim_time)
+        self._publish_command(decision.command)
+        self._decision = decision
+        received = self._actions.pop(decision.stamp, None)
+        if received is not None:
+            self.stages.add(decision.stamp, received, steady())
+            self._actions = {s: r for s, r in self._actions.items() if s > decision.stamp}
+        if decision.goal != self._goal:
+            self._publish_goal(decision.goal)
+
+    def _publish_command(self, command: Command) -> None:
+        self._command.publish(convert.twist_message(
+            command, self.now(), self.config.robot.base_frame, self.config.stamped_cmd_vel))
+
+    def _publish_goal(self, goal: tuple[float, float] | None) -> None:
+        self._goal = goal
+        x, y = goal or (0.0, 0.0)
+        frame = self.config.robot.odom_frame if goal else ''
+        self._goal_out.publish(convert.pose_message(x, y, self.now(), frame))
+
+    def _publish_state(self) -> None:
+        d = self._decision
+        mode = d.mode if d else Mode.INACTIVE
+        reasons = d.reasons if d else (Reason.NOT_ACTIVE,)
+        level = (DiagnosticStatus.ERROR if mode in _STOPPED else
+                 DiagnosticStatus.WARN if mode in _DEGRADED else DiagnosticStatus.OK)
+        values = {'reasons': ' '.join(r.value for r in reasons),
+                  'command': f'{d.command.v:.3f} {d.command.w:.3f}' if d else '0 0',
+                  'stamp': str(d.stamp if d else 0), **(d.values if d else {})}
+        status = DiagnosticStatus(level=level, name=self.get_name(), message=mode.value,
+                                  hardware_id=self.get_namespace())
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        self._state.publish(status)
+
+    def _publish_markers(self) -> None:
+        d = self._decision
+        if not (self.active and d and self._markers.get_subscription_count()):
+            return
+        colour = (1.0, 0.3, 0.1) if d.limited else (0.1, 0.9, 0.3)
+        polygon = self.config.robot.polygon
+        base, odom = self.config.robot.base_frame, self.config.robot.odom_frame
+        markers = [self._outline(0, polygon, base, colour, 1.0)]
+        for i, (x, y, yaw) in enumerate(d.braking):
+            corners = from_frame(polygon, Pose2(float(x), float(y), float(yaw)))
+            markers.append(self._outline(i + 1, corners, odom, colour, 0.4))
+        self._markers.publish(MarkerArray(markers=markers))
+
+    def _outline(self, number: int, corners: Any, frame: str, colour: tuple[float, float, float],
+                 alpha: float) -> Marker:
+        marker = Marker(header=convert.header(self.now(), frame), ns='braking', id=number,
+                        type=Marker.LINE_STRIP, action=Marker.ADD)
+        marker.pose.orientation.w = 1.0
+        marker.scale.x = 0.01
+        marker.color.r, marker.color.g, marker.color.b = colour
+        marker.color.a = alpha
+        marker.lifetime.nanosec = int(2 * MARKER_PERIOD * 1e9)
+        marker.points = [Point(x=float(x), y=float(y), z=0.02) for x, y in [*corners, corners[0]]]
+        return marker
+
+    def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
+        """The mode and whatever the controller reports."""
+        d = self._decision
+        if d is None or not self.active:
+            return False, Mode.INACTIVE.value, {}
+        return d.mode not in _STOPPED, d.mode.value, d.values
+
+
+def main() -> int:
+    """Run the node."""
+    return run([ControlNode])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

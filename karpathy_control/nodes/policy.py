@@ -1,0 +1,123 @@
+"""The `policy` node: observation and entities in, one proposed command out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from karpathy_control.bringup.resources import find
+from karpathy_control.contracts.config import PolicyConfig
+from karpathy_control.contracts.types import Entities, Observation
+from karpathy_control.nodes import convert
+from karpathy_control.nodes.base import LoopNode, steady
+from karpathy_control.nodes.join import StampJoin
+from karpathy_control.nodes.spin import run
+from karpathy_control.policy.runtime import PolicyRuntime
+
+JOIN_WAIT = 3_000_000  # ns
+COSTMAP_PERIOD = 1.0  # s
+NO_RELATIONS = np.zeros((0, 0), np.float32)  # they are for people; the policy reads the table
+
+
+class PolicyNode(LoopNode[PolicyConfig]):
+    """Shell around PolicyRuntime."""
+
+    NAME = 'policy'
+    CONFIG = PolicyConfig
+
+    def build(self) -> None:
+        """Load the weights, warm up, create publishers and subscriptions."""
+        self._runtime = PolicyRuntime(find('weights', self.config.weights), self.config)
+        self._runtime.warm_up()
+        self._join = StampJoin('entities', JOIN_WAIT)
+        self._entered: dict[int, int] = {}
+        self._stamp, self._value = 0, math.nan
+        self._action = self.publisher('policy/action')
+        self._path = self.publisher('policy/path')
+        self._costmap = self.publisher('policy/costmap')
+        parts = {
+            'scan': ('observation/scan', convert.layout_scan),
+            'state': ('observation/state', convert.state),
+            'goal': ('observation/goal',
+                     lambda m: convert.position(m) if m.header.frame_id else None),
+            'plan': ('observation/plan', convert.path_points),
+            'camera_scan': ('perception/scan', convert.layout_scan),
+            'entities': ('perception/entities', convert.entities_table),
+        }
+        for part, (name, read) in parts.items():
+            self.listen(name, self._collector(part, read))
+        self._deadline = self.steady_timer(1.0, self._expire)
+        self.steady_timer(COSTMAP_PERIOD, self._publish_costmap)
+
+    def reconfigured(self) -> None:
+        """Hand a live parameter change on."""
+        if hasattr(self, '_runtime'):
+            self._runtime.configure(self.config)
+
+    def activated(self) -> None:
+        """Start without memory."""
+        self._join.clear()
+        self._runtime.reset()
+
+    def _collector(self, part: str, read: Any) -> Any:
+        def collect(message: Any, received: int) -> None:
+            stamp = convert.stamp_ns(message.header)
+            if part == 'entities':
+                self._entered[stamp] = received
+            self._process(self._join.add(part, stamp, read(message), steady()))
+        return collect
+
+    def _expire(self) -> None:
+        self._process(self._join.expire(steady()))
+
+    def _process(self, sets: list[tuple[int, dict[str, Any]]]) -> None:
+        for stamp, parts in sets:
+            self._step(stamp, parts)
+        due = self._join.deadline
+        self._deadline.timer_period_ns = (
+            1_000_000_000 if due is None else max(due - steady(), 100_000))
+        self._deadline.reset()
+
+    def _step(self, stamp: int, parts: dict[str, Any]) -> None:
+        entered = self._entered.pop(stamp, steady())
+        self._entered.clear()
+        if 'state' not in parts:
+            return  # without a state there is nothing to act on; control sees the action age
+        entities = Entities(stamp, parts['entities'], NO_RELATIONS, parts.get('camera_scan'))
+        action = self._runtime.step(Observation(
+            stamp, parts['state'], scan=parts.get('scan'), goal=parts.get('goal'),
+            plan=parts.get('plan')), entities)
+        base, odom = self.config.robot.base_frame, self.config.robot.odom_frame
+        self._action.publish(convert.twist_message(action.command, stamp, base, stamped=True))
+        self.stages.add(stamp, entered, steady())
+        self._stamp, self._value = stamp, action.value
+        if action.path is not None and self._path.get_subscription_count():
+            self._path.publish(convert.path_message(action.path, stamp, odom))
+
+    def _publish_costmap(self) -> None:
+        if self.active and self._stamp and self._costmap.get_subscription_count():
+            cells, x, y, cell = self._runtime.costmap()
+            self._costmap.publish(convert.grid_message(
+                cells, (x, y), cell, self._stamp, self.config.robot.odom_frame))
+
+    def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
+        """The critic's value and the state of the deliberation."""
+        if not hasattr(self, '_runtime'):
+            return False, 'not configured', {}
+        return self.active, 'active' if self.active else 'inactive', {
+            'value': f'{self._value:.4g}',
+            'deliberation.late': str(self._runtime.late),
+            'sets.incomplete': str(self._join.incomplete),
+        }
+
+
+def main() -> int:
+    """Run the node."""
+    return run([PolicyNode])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
