@@ -76,7 +76,9 @@ def clear_ray(layer, x0, y0, x1, y1, cell, value):
     height, width = layer.shape
     i = math.floor(x0 / cell)
     j = math.floor(y0 / cell)
-    steps = abs(math.floor(x1 / cell) - i) + abs(math.floor(y1 / cell) - j)
+    # Counted along each axis, so that rounding at a corner cannot lead past the last cell.
+    left_x = abs(math.floor(x1 / cell) - i)
+    left_y = abs(math.floor(y1 / cell) - j)
     dx = x1 - x0
     dy = y1 - y0
     step_x = 1 if dx > 0.0 else -1
@@ -89,8 +91,9 @@ def clear_ray(layer, x0, y0, x1, y1, cell, value):
     column = i % width
     row = j % height
     layer[row, column] = value
-    for _ in range(steps):
-        if along_x < along_y:
+    for _ in range(left_x + left_y):
+        if left_y == 0 or (left_x > 0 and along_x < along_y):
+            left_x -= 1
             along_x += each_x
             column += step_x
             if column == width:
@@ -98,6 +101,7 @@ def clear_ray(layer, x0, y0, x1, y1, cell, value):
             elif column < 0:
                 column = width - 1
         else:
+            left_y -= 1
             along_y += each_y
             row += step_y
             if row == height:
