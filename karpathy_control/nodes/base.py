@@ -24,7 +24,7 @@ from karpathy_control.nodes.spin import ConfigureError
 T = TypeVar('T')
 
 DIAGNOSTICS_PERIOD = 1.0  # s, steady
-STAGE_HISTORY = 64  # stamps kept between two diagnostics, three times what 20 Hz needs
+STAGE_HISTORY = 512  # stamps kept between two diagnostics: 20 Hz at 25 times real time
 
 
 def steady() -> int:

@@ -72,7 +72,7 @@ class SimNode(LoopNode[SimConfig]):
         self._command, self._commanded = Command(), -NANOSECONDS
         self._contacts = -1
         self._behind = 0
-        self._clock = self.plain_publisher('/clock')
+        self._clock_out = self.plain_publisher('/clock')
         self._outputs = {name: self.publisher(name) for name in (
             'odom', 'joint_states', 'imu', 'sim/ground_truth', 'scan', 'camera/depth',
             'camera/camera_info', 'camera/image_raw', 'sim/contacts')}
@@ -134,7 +134,7 @@ class SimNode(LoopNode[SimConfig]):
     # -- outputs ------------------------------------------------------------------------------
 
     def _publish_clock(self) -> None:
-        self._clock.publish(ClockMessage(clock=convert.time_msg(self._world.stamp)))
+        self._clock_out.publish(ClockMessage(clock=convert.time_msg(self._world.stamp)))
         if self._world.contacts != self._contacts:
             self._contacts = self._world.contacts
             self._outputs['sim/contacts'].publish(Int32(data=int(self._contacts)))

@@ -26,7 +26,8 @@ class ConfigureError(RuntimeError):
     """A node could not be configured or activated; the text says why."""
 
 
-def _executor() -> Executor:
+def executor() -> Executor:
+    """The cheapest executor that this rclpy has."""
     try:
         from rclpy.experimental.events_executor import EventsExecutor
     except ImportError:
@@ -40,11 +41,11 @@ def spin(nodes: Sequence[LoopNode]) -> None:
     EventsExecutor.spin() waits without bound, which overflows a deadline in some builds and then
     burns a core while it delivers nothing; a bounded wait on a future that never comes does not.
     """
-    executor = _executor()
+    spinner = executor()
     for node in nodes:
-        executor.add_node(node)
+        spinner.add_node(node)
     while rclpy.ok():
-        executor.spin_until_future_complete(Future(), 1e6)
+        spinner.spin_until_future_complete(Future(), 1e6)
 
 
 def run(factories: Sequence[Callable[[], LoopNode]], args: list[str] | None = None) -> int:
