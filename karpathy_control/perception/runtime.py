@@ -1,0 +1,246 @@
+"""Runs the encoder on the robot: fixed buffers in, entities out, errors counted.
+
+One call per observation and no allocation of device memory between calls. A modality that is
+missing is flagged to the network. Depth geometry does not depend on the network, so the camera
+scan from depth survives a network that answers nonsense.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from karpathy_control.contracts.card import WeightsError, verify_weights
+from karpathy_control.contracts.config import PerceptionConfig
+from karpathy_control.contracts.layout import (
+    EMBEDDING,
+    ENTITY_CLASSES,
+    ENTITY_FIELDS,
+    SECTORS,
+)
+from karpathy_control.contracts.types import Entities, FloatArray, Observation, Scan
+from karpathy_control.perception.camera_scan import (
+    scan_from_depth,
+    scan_from_network,
+    sector_bearings,
+)
+from karpathy_control.perception.encoder import (
+    PAST_AGES,
+    PRESENT_WITHIN,
+    SUB_BINS,
+    Decoded,
+    Encoder,
+    EncoderShape,
+    Inputs,
+)
+from karpathy_control.perception.history import History
+
+WARM_UP_STEPS = 5
+_CLASSES = len(ENTITY_CLASSES)
+
+
+class DeviceError(RuntimeError):
+    """The device asked for is not there; the text names it and what is."""
+
+
+def available_devices() -> list[str]:
+    """Every device that `open_device` would accept here."""
+    return ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
+
+
+def open_device(name: str) -> torch.device:
+    """The torch device of a parameter. Raises DeviceError naming it and what is available."""
+    if re.fullmatch(r'cpu|cuda(:\d+)?', name) is None:
+        raise DeviceError(f'device {name!r} is not accepted; it takes cpu, cuda or cuda:N')
+    there = available_devices()
+    if name not in there and not (name == 'cuda' and len(there) > 1):
+        raise DeviceError(f'device {name!r} is not available on this machine; available: '
+                          f'{", ".join(there)} (torch {torch.__version__})')
+    return torch.device(name)
+
+
+def load_encoder(weights: Path) -> Encoder:
+    """Rebuild the network that a weight file and its card describe, in float32 on the CPU.
+
+    Raises WeightsError where the file is missing, tampered with or does not fit.
+    """
+    card = verify_weights(weights, 'encoder')
+    try:
+        encoder = Encoder(EncoderShape(**card.model))
+        state = {name: tensor.float() for name, tensor in load_file(weights).items()}
+        encoder.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f'weights {weights}: do not fit the network of their card '
+                           f'({error})') from error
+    return encoder.eval()
+
+
+def pack(decoded: Decoded) -> torch.Tensor:
+    """Everything that leaves the device, in one tensor. Shape: (B, SECTORS, columns)."""
+    single = torch.stack((decoded.presence, decoded.log_range, decoded.log_scale, decoded.offset,
+                          decoded.height, decoded.radius), -1)
+    return torch.cat((single, decoded.velocity, decoded.classes, decoded.embedding,
+                      decoded.camera.flatten(2), decoded.relations), -1).float()
+
+
+def unpack(row: FloatArray) -> dict[str, Any]:
+    """The inverse of `pack` for one observation. Shape: (SECTORS, columns) -> named arrays."""
+    sizes = {'presence': 1, 'log_range': 1, 'log_scale': 1, 'offset': 1, 'height': 1,
+             'radius': 1, 'velocity': 2, 'classes': _CLASSES, 'embedding': EMBEDDING,
+             'camera': SUB_BINS * 3, 'relations': SECTORS}
+    found, at = {}, 0
+    for name, size in sizes.items():
+        part = row[:, at:at + size]
+        found[name] = part[:, 0] if size == 1 else part
+        at += size
+    found['camera'] = found['camera'].reshape(SECTORS, SUB_BINS, 3)
+    return found
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """Logistic function, stable for large arguments."""
+    return (0.5 * (1.0 + np.tanh(0.5 * x))).astype(np.float32)
+
+
+def entropy_bits(p: FloatArray) -> float:
+    """Mean entropy of independent yes-or-no probabilities, in bits."""
+    q = np.clip(p.astype(np.float64), 1e-6, 1.0 - 1e-6)
+    return float(np.mean(-(q * np.log2(q) + (1.0 - q) * np.log2(1.0 - q))))
+
+
+class PerceptionRuntime:
+    """x = Encoder(sensors), R(x) and the camera scan, one observation at a time.
+
+    Raises WeightsError, DeviceError. `errors` counts answers that were not finite.
+    """
+
+    def __init__(self, weights: Path, config: PerceptionConfig) -> None:
+        self.config = config
+        self.errors = 0
+        self._device = open_device(config.device)
+        torch.set_num_threads(config.threads)
+        cuda = self._device.type == 'cuda'
+        self._encoder = load_encoder(Path(weights)).requires_grad_(False).to(self._device)
+        self._host = Inputs.absent(1, pin=cuda)
+        self._views = {name: tensor.numpy()[0] for name, tensor in self._host._asdict().items()}
+        self._inputs = Inputs.absent(1, self._device) if cuda else self._host
+        self._output: torch.Tensor | None = None  # pinned, made by the first answer
+        self._history = History(PAST_AGES)
+
+    def reset(self) -> None:
+        """Forget earlier observations (time jumped, robot was moved)."""
+        self._history.clear()
+
+    def warm_up(self) -> None:
+        """Run a few empty observations, so that the first real one is as quick as any."""
+        for tensor, empty in zip(self._host, Inputs.absent(1), strict=True):
+            tensor.copy_(empty)
+        for _ in range(WARM_UP_STEPS):
+            self._infer()
+
+    def step(self, observation: Observation) -> Entities:
+        """Encode one observation; image, depth, scan and IMU may each be None.
+
+        ValueError for an array of the wrong shape. An answer that is not finite is counted in
+        `errors` and given as entities of zero confidence.
+        """
+        start = time.perf_counter()
+        self._fill(observation)
+        row = self._infer()
+        ranges = None if observation.scan is None else observation.scan.ranges
+        self._history.push(observation.state, ranges)
+        geometry = None if observation.depth_points is None else scan_from_depth(
+            observation.depth_points)
+        finite = bool(np.isfinite(row).all())
+        if not finite:
+            self.errors += 1
+            table = np.zeros((SECTORS, len(ENTITY_FIELDS)), np.float32)
+            relations = np.full((SECTORS, SECTORS), 1.0 / SECTORS, np.float32)
+            return Entities(observation.stamp, table, relations, geometry,
+                            self._extras(start, geometry is not None))
+        out = unpack(row)
+        learned = None
+        if observation.image is not None:
+            learned = scan_from_network(
+                observation.stamp, sigmoid(out['camera'][..., 0]), np.exp(out['camera'][..., 1]),
+                self.config.robot.camera_pose, self.config.min_confidence, PRESENT_WITHIN)
+        table = self._table(out)
+        extras = self._extras(start, geometry is not None)
+        extras['presence_entropy_bits'] = entropy_bits(table[:, 6])
+        if learned is not None and geometry is not None:
+            extras['camera_disagreement'] = _disagreement(learned, geometry)
+        return Entities(observation.stamp, table, np.ascontiguousarray(out['relations']),
+                        learned if geometry is None else geometry, extras)
+
+    def _extras(self, start: float, from_depth: bool) -> dict[str, float]:
+        return {'inference_ms': (time.perf_counter() - start) * 1e3,
+                'errors': float(self.errors), 'camera_scan_from_depth': float(from_depth)}
+
+    def _fill(self, observation: Observation) -> None:
+        views = self._views
+        scan = None if observation.scan is None else observation.scan.ranges
+        parts = {'image': observation.image, 'depth': observation.depth, 'scan': scan,
+                 'imu': observation.imu}
+        for i, (name, value) in enumerate(parts.items()):
+            views['present'][i] = value is not None
+            if value is None:
+                views[name][...] = np.nan if name in ('depth', 'scan') else 0
+                continue
+            if value.shape != views[name].shape:
+                raise ValueError(f'observation {name} of shape {value.shape}; the layout has '
+                                 f'{views[name].shape}')
+            views[name][...] = value
+        if observation.imu is not None and not np.isfinite(views['imu']).all():
+            views['imu'][...] = 0.0
+            views['present'][3] = 0.0
+        state = observation.state
+        views['past'][...], views['past_age'][...] = self._history.past(
+            observation.stamp, state.pose)
+        views['history'][...] = self._history.speeds()
+        views['camera'][...] = self.config.robot.camera_pose
+
+    def _infer(self) -> FloatArray:
+        """Run the network on the buffers. Shape: (SECTORS, columns)."""
+        cuda = self._device.type == 'cuda'
+        with torch.inference_mode():
+            if cuda:
+                for there, here in zip(self._inputs, self._host, strict=True):
+                    there.copy_(here, non_blocking=True)
+            with torch.autocast(self._device.type, torch.bfloat16,
+                                enabled=cuda and self.config.autocast):
+                answer = pack(self._encoder(self._inputs))[0]
+            if self._output is None:
+                self._output = torch.empty(answer.shape, pin_memory=cuda)
+            self._output.copy_(answer, non_blocking=True)
+            if cuda:
+                torch.cuda.current_stream(self._device).synchronize()
+        return self._output.numpy()
+
+    def _table(self, out: dict[str, Any]) -> FloatArray:
+        bearing = sector_bearings(out['offset'])
+        distance = np.exp(out['log_range'])
+        table = np.empty((SECTORS, len(ENTITY_FIELDS)), np.float32)
+        table[:, 0], table[:, 1] = distance * np.cos(bearing), distance * np.sin(bearing)
+        table[:, 2] = np.maximum(out['height'], 0.0)
+        table[:, 3:5] = out['velocity']
+        table[:, 5] = out['radius']
+        table[:, 6] = sigmoid(out['presence'])
+        table[:, 7] = out['classes'].argmax(1)
+        table[:, 8:] = out['embedding']
+        return table
+
+
+def _disagreement(learned: Scan, geometry: Scan) -> float:
+    """Median relative difference of the two camera scans where both saw something."""
+    both = np.isfinite(learned.ranges) & np.isfinite(geometry.ranges)
+    if not both.any():
+        return float('nan')
+    return float(np.median(np.abs(learned.ranges[both] / geometry.ranges[both] - 1.0)))
+
+
