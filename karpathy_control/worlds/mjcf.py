@@ -1,0 +1,96 @@
+"""A world and a robot as one MuJoCo model."""
+
+from __future__ import annotations
+
+import math
+
+import mujoco
+
+from karpathy_control.contracts.world import World
+from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
+
+WORLD_GROUP = 0  # geom group of floor and obstacles: what rays see
+ROBOT_GROUP = 3  # geom group of the robot: rays pass through it
+FLOOR = 'floor'
+MOTOR_GAIN = 60.0  # N m s/rad: a wheel follows its speed target within a few ms
+MOTOR_TORQUE = 12.0  # N m per wheel, above what the tyres can carry
+ARMATURE = 0.01  # kg m^2, the motor's inertia seen through its gear
+# Friction softer than the normal force: a tyre creeps a little before it slides. Stiffer friction
+# makes MuJoCo's convex contact push a sliding wheel off the floor (the base hops while turning,
+# and turns at 0.6 of the commanded rate).
+TYRE_STIFFNESS = 0.01
+FLOOR_FRICTION = 0.01  # MuJoCo takes the larger of two geoms: the tyre decides
+OBSTACLE_FRICTION = 0.3
+
+
+def mover_name(index: int) -> str:
+    """Name of the mocap body of World.movers[index]."""
+    return f'mover_{index}'
+
+
+def build_model(world: World, robot: RobotDescription, step: float) -> mujoco.MjModel:
+    """Compile the physics. The robot is a free body; movers are mocap bodies.
+
+    Actuators are velocity servos in the order of `robot.wheel_joints`; the sensors `gyro` and
+    `accelerometer` sit in imu_link.
+    """
+    spec = mujoco.MjSpec.from_string(robot.urdf)
+    spec.modelname = f'{robot.name}_{world.family}_{world.seed}'
+    spec.compiler.fusestatic = False
+    spec.compiler.autolimits = True
+    spec.option.timestep = step
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = TYRE_STIFFNESS
+    _add_drive(spec, robot)
+    _add_floor(spec, world)
+    _add_obstacles(spec, world)
+    return spec.compile()
+
+
+def _add_drive(spec: mujoco.MjSpec, robot: RobotDescription) -> None:
+    for geom in spec.geoms:  # nothing but the robot so far
+        geom.group = ROBOT_GROUP
+        geom.friction[0] = OBSTACLE_FRICTION
+    spec.body(BASE_FRAME).add_freejoint(name='base')
+    for name in robot.wheel_joints:
+        joint = spec.joint(name)
+        joint.armature = ARMATURE
+        for geom in joint.parent.geoms:
+            geom.friction[0] = robot.wheel_friction
+        servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
+                                  forcerange=[-MOTOR_TORQUE, MOTOR_TORQUE])
+        servo.set_to_velocity(kv=MOTOR_GAIN)
+    site = spec.body('imu_link').add_site(name='imu')
+    for kind, name in ((mujoco.mjtSensor.mjSENS_GYRO, 'gyro'),
+                       (mujoco.mjtSensor.mjSENS_ACCELEROMETER, 'accelerometer')):
+        spec.add_sensor(name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE,
+                        objname=site.name)
+
+
+def _add_floor(spec: mujoco.MjSpec, world: World) -> None:
+    x_min, y_min, x_max, y_max = world.bounds
+    spec.worldbody.add_geom(
+        name=FLOOR, type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 0.05], group=WORLD_GROUP,
+        pos=[0.5 * (x_min + x_max), 0.5 * (y_min + y_max), 0.0],
+        friction=[FLOOR_FRICTION, 0.005, 0.0001])
+
+
+def _add_obstacles(spec: mujoco.MjSpec, world: World) -> None:
+    friction = [OBSTACLE_FRICTION, 0.005, 0.0001]
+    for i, c in enumerate(world.cylinders):
+        spec.worldbody.add_geom(
+            name=f'cylinder_{i}', type=mujoco.mjtGeom.mjGEOM_CYLINDER, group=WORLD_GROUP,
+            size=[c.radius, 0.5 * (c.top - c.bottom), 0.0],
+            pos=[c.x, c.y, 0.5 * (c.top + c.bottom)], friction=friction)
+    for i, b in enumerate(world.boxes):
+        spec.worldbody.add_geom(
+            name=f'box_{i}', type=mujoco.mjtGeom.mjGEOM_BOX, group=WORLD_GROUP,
+            size=[b.half_x, b.half_y, 0.5 * (b.top - b.bottom)],
+            pos=[b.x, b.y, 0.5 * (b.top + b.bottom)],
+            quat=[math.cos(0.5 * b.yaw), 0.0, 0.0, math.sin(0.5 * b.yaw)], friction=friction)
+    for i, m in enumerate(world.movers):
+        x, y = m.position(0.0)
+        body = spec.worldbody.add_body(name=mover_name(i), mocap=True, pos=[x, y, 0.5 * m.top])
+        body.add_geom(name=mover_name(i), type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+                      group=WORLD_GROUP, size=[m.radius, 0.5 * m.top, 0.0], friction=friction)
