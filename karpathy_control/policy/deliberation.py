@@ -1,0 +1,380 @@
+"""Slow deliberation and the features of the fast reflex, for a batch of robots.
+
+One body serves training and the robot: the node is a batch of one. A batch runs in parallel over
+its robots, a single robot in the caller's thread with the GIL released.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from karpathy_control.contracts.config import PolicyConfig
+from karpathy_control.contracts.layout import (
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    SCAN_BEAMS,
+    SCAN_RANGE_MAX,
+    image_focal,
+    scan_bearings,
+)
+from karpathy_control.policy import fan as f
+from karpathy_control.policy import tokens as t
+from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend, value_at
+from karpathy_control.policy.memory import observe_one
+
+MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence
+STOP_MARGIN = 4.0  # m: cells this much farther from the goal than the robot are not needed
+
+
+class Features(NamedTuple):
+    """What the reflex sees and what it corrects."""
+
+    tokens: NDArray[np.float32]  # (B, TOKENS, FEATURES), finite, about [-1, 1]
+    base_command: NDArray[np.float32]  # (B, 2) m/s, rad/s: the guidance's own command
+
+
+@njit(cache=True, nogil=True)
+def _plan_one(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
+              unknown_weight, goal, pose, stop_margin, field, field_origin):
+    n = lidar.shape[0]
+    factor = np.empty((n, n), np.float32)
+    cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
+                 unknown_weight, factor)
+    cost_to_go(factor, cell, goal[0] / cell - origin[0], goal[1] / cell - origin[1],
+               int(math.floor(pose[0] / cell)) - origin[0],
+               int(math.floor(pose[1] / cell)) - origin[1], stop_margin, field)
+    field_origin[0] = origin[0]
+    field_origin[1] = origin[1]
+
+
+@njit(cache=True, nogil=True)
+def _plan_single(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
+                 unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
+    for b in range(lidar.shape[0]):
+        if which[b] and math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1]):
+            _plan_one(lidar[b], camera[b], seen[b], origin[b], cell, inscribed, clearance,
+                      clearance_weight, unknown_weight, goal[b], pose[b], stop_margin, field[b],
+                      field_origin[b])
+            planned[b] = True
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
+                unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
+    for b in prange(lidar.shape[0]):
+        if which[b] and math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1]):
+            _plan_one(lidar[b], camera[b], seen[b], origin[b], cell, inscribed, clearance,
+                      clearance_weight, unknown_weight, goal[b], pose[b], stop_margin, field[b],
+                      field_origin[b])
+            planned[b] = True
+
+
+@njit(cache=True, nogil=True)
+def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
+                    camera_scan, range_max, blind, movers):
+    for b in range(lidar.shape[0]):
+        observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
+                    scan[b], camera_scan[b], range_max, blind, movers[b])
+        count[b] += 1
+        last_pose[b] = pose[b]
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
+                   camera_scan, range_max, blind, movers):
+    for b in prange(lidar.shape[0]):
+        observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
+                    scan[b], camera_scan[b], range_max, blind, movers[b])
+        count[b] += 1
+        last_pose[b] = pose[b]
+
+
+@njit(cache=True, nogil=True)
+def _descent_heading(field, field_origin, cell, pose):
+    """Heading in base of the steepest descent of the cost-to-go, from values 0.3 m around, rad."""
+    gx = pose[0] / cell - field_origin[0]
+    gy = pose[1] / cell - field_origin[1]
+    best, least = 0.0, np.inf
+    for k in range(16):
+        bearing = -math.pi + k * math.pi / 8.0
+        value = value_at(field, cell, gx + 0.3 / cell * math.cos(bearing),
+                         gy + 0.3 / cell * math.sin(bearing))
+        if value < least:
+            least, best = value, bearing
+    return best - pose[2]
+
+
+@njit(cache=True, nogil=True)
+def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
+                  applied, goal, scan, movers, fan, limits, edges, radius, half_length, half_width,
+                  tolerance, cosines, sines, tokens, base):
+    tokens[:] = 0.0
+    tokens[0, t.STATE] = 1.0
+    tokens[1:1 + t.SECTORS, t.SECTOR] = 1.0
+    tokens[1 + t.SECTORS:, t.ARC] = 1.0
+    base[:] = 0.0
+    dx, dy = goal[0] - pose[0], goal[1] - pose[1]
+    distance = math.sqrt(dx * dx + dy * dy)
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    px = np.empty(f.POINTS, np.float32)
+    py = np.empty(f.POINTS, np.float32)
+    work = np.empty(f.POINTS, np.float32)
+    horizon = f.STEPS * f.STEP * max(limits[0], abs(velocity[0]))
+    reach = min(horizon + radius + f.SOFT, t.NEAR)
+    count = f.gather(scan, lidar, camera, origin, cell, pose, max(reach, 1.0), movers, px, py)
+    results = np.zeros((fan.shape[0], f.RESULTS))
+    # Fast enough to leave, slow enough to stop on the goal.
+    room = max(0.0, distance - 0.3 * tolerance) if distance < np.inf else 0.0
+    cap = f.GOAL_CREEP + math.sqrt(2.0 * f.GOAL_BRAKE_SHARE * limits[4] * room)
+    best = f.evaluate(fan, cap, velocity, applied[0], limits, edges, radius, px, py, count, movers,
+                      field, field_origin, cell, pose, work, results)
+    clear = min(f.footprint_clearance(edges, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
+                f.mover_clearance(edges, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    here, heading = 0.0, 0.0
+    if planned:
+        here = value_at(field, cell, pose[0] / cell - field_origin[0],
+                        pose[1] / cell - field_origin[1])
+        heading = _descent_heading(field, field_origin, cell, pose)
+        if best >= 0 and distance > tolerance:
+            base[0] = results[best, f.R_V]
+            base[1] = results[best, f.R_W]
+    admissible = 0.0
+    for a in range(fan.shape[0]):
+        admissible += results[a, f.R_OK] / fan.shape[0]
+    t.state_token(velocity, applied, c * dx + s * dy, -s * dx + c * dy, heading, here, clear, base,
+                  limits, half_length, half_width, planned, admissible, tokens[0])
+    t.sector_tokens(scan, px, py, count, movers, 2.0 * half_width, cosines, sines,
+                    tokens[1:1 + t.SECTORS])
+    t.arc_tokens(fan, results, best, here, limits, tokens[1 + t.SECTORS:])
+
+
+@njit(cache=True, nogil=True)
+def _features_single(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
+                     applied, goal, scan, movers, fan, limits, edges, radius, half_length,
+                     half_width, tolerance, cosines, sines, tokens, base):
+    for b in range(lidar.shape[0]):
+        _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
+                      pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
+                      limits[b], edges, radius, half_length, half_width, tolerance, cosines, sines,
+                      tokens[b], base[b])
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
+                    applied, goal, scan, movers, fan, limits, edges, radius, half_length,
+                    half_width, tolerance, cosines, sines, tokens, base):
+    for b in prange(lidar.shape[0]):
+        _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
+                      pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
+                      limits[b], edges, radius, half_length, half_width, tolerance, cosines, sines,
+                      tokens[b], base[b])
+
+
+def camera_blind_distance(config: PolicyConfig) -> float:
+    """Nearer than this to base the camera may look over or under an obstacle, m.
+
+    From the camera's height and pitch and the vertical field of view of the observation image:
+    where its lower edge meets the ground and its upper edge the robot's height.
+    """
+    x, _, z, _, pitch, _ = config.robot.camera_pose
+    half = math.atan(0.5 * IMAGE_HEIGHT / image_focal() * (IMAGE_WIDTH / IMAGE_WIDTH))
+    down, up = pitch + half, half - pitch
+    ground = (z - config.robot.ground_clearance) / math.tan(down) if down > 0.02 else math.inf
+    top = (config.robot.height - z) / math.tan(up) if up > 0.02 else math.inf
+    return x + max(0.0, ground, top) + 0.1
+
+
+class Deliberation:
+    """Memory, cost-to-go and features of `batch` robots.
+
+    Poses are (x, y, yaw) in odom, scans in the observation layout about base (NaN: nobody
+    looked, +Inf: free). Moving entities, where known, are rows x, y, vx, vy (base), radius,
+    confidence, at most some per robot; confidence 0 marks an unused row.
+    """
+
+    def __init__(self, config: PolicyConfig, batch: int = 1) -> None:
+        if batch < 1:
+            raise ValueError(f'batch is {batch}; it takes at least 1')
+        self.batch = batch
+        n = config.memory.width
+        self._lidar = np.zeros((batch, n, n), np.uint8)
+        self._camera = np.zeros((batch, n, n), np.uint8)
+        self._age = np.zeros((batch, n, n), np.uint8)
+        self._seen = np.zeros((batch, n, n), np.uint8)
+        self._origin = np.zeros((batch, 2), np.int64)
+        self._count = np.zeros(batch, np.int64)
+        self._pose = np.zeros((batch, 3))
+        self._field = np.zeros((batch, n, n), np.float32)
+        self._field_origin = np.zeros((batch, 2), np.int64)
+        self._planned = np.zeros(batch, np.bool_)
+        self._everyone = np.ones(batch, np.bool_)
+        self._fan = f.candidates()
+        bearings = scan_bearings().astype(np.float64)
+        self._cosines, self._sines = np.cos(bearings), np.sin(bearings)
+        self.configure(config)
+
+    def configure(self, config: PolicyConfig) -> None:
+        """Take over a configuration; the size and cell of the window cannot change."""
+        if config.memory.width != self._lidar.shape[1]:
+            raise ValueError(f'memory.width cannot change from {self._lidar.shape[1]} to '
+                             f'{config.memory.width} in use')
+        self.config = config
+        robot = config.robot
+        polygon = robot.polygon
+        self._edges = f.edges_of(polygon)
+        self._radius = robot.circumscribed_radius
+        self._inscribed = max(robot.inscribed_radius, 0.02)
+        self._half = tuple(float(v) for v in np.ptp(polygon, axis=0) / 2.0)
+        self._blind = camera_blind_distance(config)
+        self._limits = np.tile(np.array([
+            robot.max_speed, robot.max_reverse, robot.max_turn, robot.acceleration,
+            robot.deceleration, robot.turn_acceleration]), (self.batch, 1))
+
+    def set_limits(self, limits: ArrayLike) -> None:
+        """Give every robot limits of its own (training).
+
+        Shape: (B, 6): max_speed, max_reverse, max_turn, acceleration, deceleration,
+        turn_acceleration.
+        """
+        self._limits[:] = np.asarray(limits, dtype=np.float64)
+
+    def reset(self, index: ArrayLike | None = None) -> None:
+        """Forget everything, of all robots or of those in `index` (indices or a mask)."""
+        which = slice(None) if index is None else np.asarray(index)
+        for array in (self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
+                      self._field, self._field_origin, self._planned, self._pose):
+            array[which] = 0
+
+    def observe(self, pose: ArrayLike, scan: ArrayLike, camera_scan: ArrayLike | None = None,
+                moving: ArrayLike | None = None) -> None:
+        """Enter one observation of every robot into its memory.
+
+        Args:
+            pose: (B, 3) odom, m and rad. A row that is not finite is skipped.
+            scan: (B, SCAN_BEAMS) m.
+            camera_scan: (B, SCAN_BEAMS) m, what the camera says; NaN outside its view.
+            moving: (B, m, 6) moving entities in base; points at them are not kept.
+        """
+        pose, scan, camera, movers = self._inputs(pose, scan, camera_scan, moving)
+        kernel = _observe_batch if self.batch > 1 else _observe_single
+        kernel(self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
+               self._pose, self.config.memory.cell, pose, scan, camera, SCAN_RANGE_MAX,
+               self._blind, movers)
+
+    def replan(self, goal: ArrayLike, which: ArrayLike | None = None) -> None:
+        """Compute the cost-to-go to `goal` (B, 2) odom, m, for the robots in mask `which` (B,).
+
+        A goal that is not finite is skipped. The result is in use at once.
+        """
+        memory = self.config.memory
+        mask = self._everyone if which is None else np.asarray(which, dtype=np.bool_)
+        kernel = _plan_batch if self.batch > 1 else _plan_single
+        kernel(self._lidar, self._camera, self._seen, self._origin, memory.cell, self._inscribed,
+               max(memory.clearance, 1e-3), memory.clearance_weight, memory.unknown_weight,
+               np.ascontiguousarray(goal, dtype=np.float64), self._pose, STOP_MARGIN, self._field,
+               self._field_origin, self._planned, mask)
+
+    def features(self, pose: ArrayLike, velocity: ArrayLike, applied: ArrayLike, goal: ArrayLike,
+                 scan: ArrayLike, moving: ArrayLike | None = None) -> Features:
+        """Tokens and the guidance's command; call `observe` with the same scan before.
+
+        Args:
+            pose: (B, 3) odom.
+            velocity: (B, 2) measured v, w in base, m/s and rad/s.
+            applied: (B, K, 2) commands that were applied last, newest first; K >= 1.
+            goal: (B, 2) odom, m; NaN where there is none.
+            scan: (B, SCAN_BEAMS) m.
+            moving: (B, m, 6) moving entities in base.
+
+        The command is zero where there is no plan yet, within the goal tolerance, and where no
+        candidate can stop before its first contact.
+        """
+        pose, scan, _, movers = self._inputs(pose, scan, None, moving)
+        tokens = np.empty((self.batch, t.TOKENS, t.FEATURES), np.float32)
+        base = np.empty((self.batch, 2), np.float32)
+        kernel = _features_batch if self.batch > 1 else _features_single
+        kernel(self._lidar, self._camera, self._origin, self._field, self._field_origin,
+               self._planned, self.config.memory.cell, np.nan_to_num(pose, posinf=0.0, neginf=0.0),
+               np.nan_to_num(np.asarray(velocity, dtype=np.float64), posinf=0.0, neginf=0.0),
+               np.nan_to_num(np.asarray(applied, dtype=np.float64), posinf=0.0, neginf=0.0),
+               np.ascontiguousarray(goal, dtype=np.float64), scan, movers, self._fan,
+               self._limits, self._edges, self._radius, self._half[0], self._half[1],
+               self.config.goal_tolerance, self._cosines, self._sines, tokens, base)
+        return Features(tokens, base)
+
+    @property
+    def planned(self) -> NDArray[np.bool_]:
+        """Whether each robot has a cost-to-go. Shape: (B,)."""
+        return self._planned
+
+    def cost_at(self, points: ArrayLike, index: int = 0) -> NDArray[np.float64]:
+        """Cost-to-go of one robot at odom points. Shape: (k, 2) m -> (k,) m of free path."""
+        cell, origin = self.config.memory.cell, self._field_origin[index]
+        grid = np.asarray(points, dtype=np.float64).reshape(-1, 2) / cell - origin
+        return np.array([value_at(self._field[index], cell, x, y) for x, y in grid])
+
+    def path(self, pose: ArrayLike, index: int = 0, points: int = 400) -> NDArray[np.float32]:
+        """The way down the cost-to-go from a pose. Shape: (k, 2) m, odom; empty without a plan."""
+        if not self._planned[index]:
+            return np.zeros((0, 2), np.float32)
+        cell, origin = self.config.memory.cell, self._field_origin[index]
+        x, y = np.asarray(pose, dtype=np.float64)[:2] / cell - origin
+        cells = np.empty((points, 2))
+        count = descend(self._field[index], x, y, cells)
+        return ((cells[:count] + origin) * cell).astype(np.float32)
+
+    def costmap(self, index: int = 0) -> tuple[NDArray[np.int8], float, float, float]:
+        """The memory as an occupancy grid: -1 unknown, 0 free .. 100 occupied; see PolicyRuntime.
+
+        Returns (n, n) int8 with row = y, the odom position of the lower corner (m) and the cell.
+        """
+        memory, n = self.config.memory, self._lidar.shape[1]
+        factor = np.empty((n, n), np.float32)
+        cell_factors(self._lidar[index], self._camera[index], self._seen[index],
+                     self._origin[index], memory.cell, self._inscribed,
+                     max(memory.clearance, 1e-3), max(memory.clearance_weight, 1e-3), 0.0, factor)
+        origin = self._origin[index]
+        rows = (origin[1] + np.arange(n)) % n
+        columns = (origin[0] + np.arange(n)) % n
+        window = np.ix_(rows, columns)
+        cells = np.clip((factor - 1.0) / max(memory.clearance_weight, 1e-3), 0.0, 1.0) * 90.0
+        grid = cells.astype(np.int8)
+        grid[factor >= 200.0] = 99
+        grid[self._seen[index][window] == 0] = -1
+        grid[(self._lidar[index][window] > 0) | (self._camera[index][window] > 0)] = 100
+        return grid, float(origin[0] * memory.cell), float(origin[1] * memory.cell), memory.cell
+
+    def snapshot(self) -> Deliberation:
+        """A copy of the memory for planning in another thread; `adopt` takes the result back."""
+        other = Deliberation(self.config, self.batch)
+        for name in ('_lidar', '_camera', '_age', '_seen', '_origin', '_count', '_pose'):
+            getattr(other, name)[:] = getattr(self, name)
+        return other
+
+    def adopt(self, planner: Deliberation) -> None:
+        """Use the cost-to-go that a snapshot computed."""
+        for name in ('_field', '_field_origin', '_planned'):
+            getattr(self, name)[:] = getattr(planner, name)
+
+    def _inputs(self, pose, scan, camera_scan, moving):  # type: ignore[no-untyped-def]
+        shape = (self.batch, SCAN_BEAMS)
+        pose = np.ascontiguousarray(pose, dtype=np.float64)
+        scan = np.ascontiguousarray(scan, dtype=np.float32)
+        camera = (np.zeros((self.batch, 0), np.float32) if camera_scan is None
+                  else np.ascontiguousarray(camera_scan, dtype=np.float32))
+        movers = (np.zeros((self.batch, 0, MOVER_FIELDS)) if moving is None
+                  else np.ascontiguousarray(moving, dtype=np.float64))
+        if pose.shape != (self.batch, 3):
+            raise ValueError(f'pose has shape {pose.shape}; it takes {(self.batch, 3)}')
+        if scan.shape != shape or camera.shape not in (shape, (self.batch, 0)):
+            raise ValueError(f'scans have shapes {scan.shape} and {camera.shape}; they take '
+                             f'{shape}')
+        if movers.ndim != 3 or movers.shape[0] != self.batch or movers.shape[2] != MOVER_FIELDS:
+            raise ValueError(f'moving has shape {movers.shape}; it takes '
+                             f'({self.batch}, m, {MOVER_FIELDS})')
+        return pose, scan, camera, np.nan_to_num(movers, posinf=0.0, neginf=0.0)

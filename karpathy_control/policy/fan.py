@@ -1,0 +1,291 @@
+"""The fan of candidate commands: roll-outs with the exact footprint, and which is best.
+
+Each candidate (v, w) is rolled out from the present velocity under the acceleration limits; the
+convex footprint is checked against obstacle points at every step. A candidate that could not stop
+before its first contact is dropped; of the others the one with the least cost-to-go at its end
+wins, with small terms for clearance, reversing and change of turn.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from karpathy_control.policy.cost_to_go import value_at
+from karpathy_control.policy.memory import (
+    MOVER_CONFIDENCE,
+    fraction_x,
+    fraction_y,
+    near_mover,
+)
+
+STEPS = 12
+STEP = 0.1  # s
+DELAY = 0.1  # s: the last applied command goes on acting for this long
+MARGIN = 0.04  # m: nearer than this to the footprint is contact
+SOFT = 0.25  # m: clearance below this costs
+NOSE = 0.35  # m ahead of the end of a roll-out, where the cost-to-go tells a good heading
+POINTS = 512  # obstacle points at most
+SPACING = 0.02  # m: points of a scan nearer than this to the one before are left out
+
+TURNS = (-1.0, -0.75, -0.5, -0.32, -0.18, -0.08, 0.0, 0.08, 0.18, 0.32, 0.5, 0.75, 1.0)
+SPEEDS = (1.0, 0.6, 0.25)
+GROUPS = (0, 0, 1, 1, 2, 2, 3, 4, 4, 5, 5, 6, 6)  # arc token of each turning rate, forward
+SPIN_GROUP, REVERSE_GROUP = 7, 8
+ARC_GROUPS = 9
+
+# columns of a result
+(R_V, R_W, R_CLEARANCE, R_CONTACT, R_ADMISSIBLE, R_COST, R_NOSE, R_X, R_Y, R_YAW, R_SCORE,
+ R_OK) = range(12)
+RESULTS = 12
+
+CLEARANCE_COST = 0.5  # m of path at clearance 0
+REVERSE_COST = 0.25  # m of path
+TURN_CHANGE_COST = 0.06  # m of path for a change by the whole turning range
+NOSE_WEIGHT = 0.6
+SPIN_COST = 0.05  # m of path
+REACTION = 0.2  # s between seeing and braking
+BRAKE_SHARE = 0.8  # of the deceleration that the base reaches for certain
+GOAL_BRAKE_SHARE = 0.5
+GOAL_CREEP = 0.15  # m/s
+
+
+def candidates() -> np.ndarray:
+    """The fan. Shape: (A, 3): share of the forward (< 0: reverse) limit, of the turn limit, group.
+
+    13 turning rates at three speeds, four spins on the spot, five arcs in reverse.
+    """
+    fan = [(speed, turn, group) for speed in SPEEDS
+           for turn, group in zip(TURNS, GROUPS, strict=True)]
+    fan += [(0.0, turn, SPIN_GROUP) for turn in (-1.0, -0.35, 0.35, 1.0)]
+    fan += [(-1.0, turn, REVERSE_GROUP) for turn in (-0.6, -0.25, 0.0, 0.25, 0.6)]
+    return np.array(fan, dtype=np.float64)
+
+
+def edges_of(polygon: np.ndarray) -> np.ndarray:
+    """Outward unit normals and offsets of a convex polygon (n, 2) m. Shape: (n, 3).
+
+    A point p is inside where normal . p - offset < 0 for every edge.
+    """
+    ahead = np.roll(polygon, -1, axis=0) - polygon
+    normal = np.stack((ahead[:, 1], -ahead[:, 0]), 1) / np.linalg.norm(ahead, axis=1)[:, None]
+    return np.column_stack((normal, np.sum(normal * polygon, axis=1)))
+
+
+@njit(cache=True, nogil=True)
+def gather(scan, lidar, camera, origin, cell, pose, reach, movers, px, py):
+    """Obstacle points in base within `reach` m: the scan, and what the memory adds to it.
+
+    Fills px, py (POINTS,) f32 and returns the count. Points of moving entities are left out (the
+    roll-out moves those), and remembered points that the scan sees now.
+    """
+    beams = scan.shape[0]
+    step = 2.0 * math.pi / beams
+    moving = movers.shape[0] > 0
+    count = 0
+    last_x, last_y = np.inf, np.inf
+    for i in range(beams):
+        r = scan[i]
+        if not (r > 0.0 and r < reach):
+            continue
+        bearing = -math.pi + (i + 0.5) * step
+        x, y = r * math.cos(bearing), r * math.sin(bearing)
+        if (x - last_x) ** 2 + (y - last_y) ** 2 < SPACING * SPACING:
+            continue
+        if moving and near_mover(x, y, movers):
+            continue
+        if count == px.shape[0]:
+            break
+        last_x, last_y = x, y
+        px[count] = x
+        py[count] = y
+        count += 1
+    n = lidar.shape[0]
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    low_x = max(int(math.floor((pose[0] - reach) / cell)), origin[0])
+    low_y = max(int(math.floor((pose[1] - reach) / cell)), origin[1])
+    high_x = min(int(math.floor((pose[0] + reach) / cell)), origin[0] + n - 1)
+    high_y = min(int(math.floor((pose[1] + reach) / cell)), origin[1] + n - 1)
+    for iy in range(low_y, high_y + 1):
+        row = iy % n
+        for ix in range(low_x, high_x + 1):
+            col = ix % n
+            a, b = lidar[row, col], camera[row, col]
+            if a == 0 and b == 0:
+                continue
+            for layer in range(2):
+                code = a if layer == 0 else b
+                if code == 0 or count == px.shape[0]:
+                    continue
+                dx = (ix + fraction_x(code)) * cell - pose[0]
+                dy = (iy + fraction_y(code)) * cell - pose[1]
+                x, y = c * dx + s * dy, -s * dx + c * dy
+                r = math.sqrt(x * x + y * y)
+                if r > reach:
+                    continue
+                if layer == 0:
+                    beam = int((math.atan2(y, x) + math.pi) / step) % beams
+                    if abs(scan[beam] - r) < cell:
+                        continue
+                elif moving and near_mover(x, y, movers):
+                    continue
+                px[count] = x
+                py[count] = y
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, fastmath={'nnan', 'nsz', 'contract'})
+def footprint_clearance(edges, px, py, count, x, y, c, s, work):
+    """Least signed distance from the footprint at pose (x, y, heading c s) to the points, m.
+
+    The largest of the edges' distances: exact inside and beside an edge, below the true one
+    beyond a corner. Points are finite, so that no comparison meets a NaN.
+    """
+    for i in range(count):
+        work[i] = np.float32(-1e3)
+    for e in range(edges.shape[0]):
+        nx = np.float32(c * edges[e, 0] - s * edges[e, 1])
+        ny = np.float32(s * edges[e, 0] + c * edges[e, 1])
+        off = np.float32(edges[e, 2] + nx * x + ny * y)
+        for i in range(count):
+            d = nx * px[i] + ny * py[i] - off
+            work[i] = d if d > work[i] else work[i]
+    least = np.float32(10.0)
+    for i in range(count):
+        least = work[i] if work[i] < least else least
+    return least
+
+
+@njit(cache=True, nogil=True)
+def mover_clearance(edges, movers, t, x, y, c, s):
+    """Least signed distance from the footprint to the moving discs after t seconds, m."""
+    least = 10.0
+    for m in range(movers.shape[0]):
+        if not movers[m, 5] >= MOVER_CONFIDENCE:
+            continue
+        dx = movers[m, 0] + movers[m, 2] * t - x
+        dy = movers[m, 1] + movers[m, 3] * t - y
+        bx, by = c * dx + s * dy, -s * dx + c * dy
+        d = -1e3
+        for e in range(edges.shape[0]):
+            d = max(d, edges[e, 0] * bx + edges[e, 1] * by - edges[e, 2])
+        least = min(least, d - movers[m, 4])
+    return least
+
+
+@njit(cache=True, nogil=True)
+def towards(value, target, rise, fall):
+    """One step of a velocity towards its target; `fall` limits the approach to zero."""
+    limit = rise if abs(target) > abs(value) and target * value >= 0.0 else fall
+    return value + min(max(target - value, -limit), limit)
+
+
+@njit(cache=True, nogil=True)
+def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px, py, count,
+             movers, start_clearance, field, field_origin, cell, pose, work, result):
+    """Roll one command out and describe it in `result` (RESULTS,).
+
+    limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration);
+    radius: circumscribed radius; start_clearance: of the robot where it is.
+    """
+    contact_at = min(MARGIN, start_clearance - 0.005)
+    v, w = velocity[0], velocity[1]
+    x, y, yaw = 0.0, 0.0, 0.0
+    travelled, turned = 0.0, 0.0
+    clearance = start_clearance
+    known = start_clearance  # clearance when last computed, less all motion since
+    contact = np.inf
+    contact_path = np.inf
+    end_x, end_y, end_yaw = 0.0, 0.0, 0.0
+    for k in range(STEPS):
+        t = (k + 1) * STEP
+        if t <= DELAY + 1e-9:
+            target_v, target_w = applied[0], applied[1]
+        else:
+            target_v, target_w = v_command, w_command
+        new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
+        new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
+        mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
+        v, w = new_v, new_w
+        middle = yaw + 0.5 * mean_w * STEP
+        x += mean_v * STEP * math.cos(middle)
+        y += mean_v * STEP * math.sin(middle)
+        yaw += mean_w * STEP
+        moved = abs(mean_v) * STEP
+        swept = abs(mean_w) * STEP
+        known -= moved + swept * radius
+        c, s = math.cos(yaw), math.sin(yaw)
+        d = 10.0
+        if movers.shape[0] > 0:
+            d = mover_clearance(edges, movers, t, x, y, c, s)
+        if known < SOFT:  # otherwise nothing static can have come nearer than SOFT
+            known = footprint_clearance(edges, px, py, count, x, y, c, s, work)
+            d = min(d, known)
+        if d < contact_at:
+            contact = t
+            contact_path = travelled
+            break
+        clearance = min(clearance, d)
+        travelled += moved
+        turned += swept
+        end_x, end_y, end_yaw = x, y, yaw
+    c0, s0 = math.cos(pose[2]), math.sin(pose[2])
+    gx = (pose[0] + c0 * end_x - s0 * end_y) / cell - field_origin[0]
+    gy = (pose[1] + s0 * end_x + c0 * end_y) / cell - field_origin[1]
+    ahead = pose[2] + end_yaw
+    cost = value_at(field, cell, gx, gy)
+    nose = value_at(field, cell, gx + NOSE / cell * math.cos(ahead),
+                    gy + NOSE / cell * math.sin(ahead)) - cost
+    brake = BRAKE_SHARE * limits[4]
+    admissible = limits[0]
+    ok = 1.0
+    if contact < np.inf:
+        lead = brake * REACTION
+        admissible = min(limits[0], -lead + math.sqrt(lead * lead + 2.0 * brake * contact_path))
+        speed = abs(v_command)
+        if (contact_path < speed * REACTION + speed * speed / (2.0 * brake)
+                or contact < REACTION + abs(w_command) / limits[5] + STEP):
+            ok = 0.0
+    result[R_V] = v_command
+    result[R_W] = w_command
+    result[R_CLEARANCE] = clearance
+    result[R_CONTACT] = contact
+    result[R_ADMISSIBLE] = admissible
+    result[R_COST] = cost
+    result[R_NOSE] = min(max(nose, -1.5 * NOSE), 1.5 * NOSE)
+    result[R_X] = end_x
+    result[R_Y] = end_y
+    result[R_YAW] = end_yaw
+    result[R_OK] = ok
+
+
+@njit(cache=True, nogil=True)
+def evaluate(fan, speed_cap, velocity, applied, limits, edges, radius, px, py, count, movers,
+             field, field_origin, cell, pose, work, results):
+    """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
+
+    -1: no candidate can stop before its first contact. Lower scores are better.
+    """
+    start = min(footprint_clearance(edges, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
+                mover_clearance(edges, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    best, best_score = -1, np.inf
+    for a in range(fan.shape[0]):
+        v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
+        w = fan[a, 1] * limits[2]
+        roll_out(v, w, velocity, applied, limits, edges, radius, px, py, count, movers, start,
+                 field, field_origin, cell, pose, work, results[a])
+        close = max(0.0, 1.0 - max(results[a, R_CLEARANCE], 0.0) / SOFT)
+        score = (results[a, R_COST] + NOSE_WEIGHT * results[a, R_NOSE]
+                 + CLEARANCE_COST * close * close
+                 + TURN_CHANGE_COST * abs(w - applied[1]) / (2.0 * limits[2]))
+        if fan[a, 0] < 0.0:
+            score += REVERSE_COST
+        elif fan[a, 0] == 0.0:
+            score += SPIN_COST
+        results[a, R_SCORE] = score
+        if results[a, R_OK] > 0.0 and score < best_score:
+            best, best_score = a, score
+    return best

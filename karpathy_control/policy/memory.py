@@ -1,0 +1,170 @@
+"""Kernels of the policy's memory: a rolling grid in odom that remembers points, not only cells.
+
+A cell holds in one byte the newest surface point seen in it: 0 is none, k > 0 encodes the point's
+place inside the cell on a SUB x SUB raster (6.7 mm for a 0.1 m cell). So a coarse, cheap grid
+still keeps a gap as wide as it is. There are two layers: what the lidar saw and what only the
+camera saw (low, overhanging); a sensor clears its own layer alone, and only where it looked past
+the remembered point.
+
+The grid is stored as a torus: global cell (ix, iy) lies at [iy % n, ix % n], and the window is
+the n x n global cells from `origin` on.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from karpathy_control.mapping.rolling import clear_rays, recentre, window_origin
+
+SUB = 15  # raster of a point inside its cell, SUB * SUB + 1 <= 256
+PAST = 0.07  # m: a beam must reach this far past a remembered point to clear it
+MOVER_MARGIN = 0.25  # m: points this near to a moving entity's surface are not kept
+MOVER_CONFIDENCE = 0.5
+AGE_EVERY = 16  # observations per unit of age of a camera point
+AGE_MAX = 30  # units: a camera point not seen again for 480 observations is forgotten
+FREE_STRIDE = 4  # every fourth beam marks free space, in turn
+
+
+@njit(cache=True, nogil=True, inline='always')
+def encode(fx: float, fy: float) -> int:
+    """Byte for a point at the fractions fx, fy in [0, 1) of its cell."""
+    return 1 + min(int(fy * SUB), SUB - 1) * SUB + min(int(fx * SUB), SUB - 1)
+
+
+@njit(cache=True, nogil=True, inline='always')
+def fraction_x(code: int) -> float:
+    """Fraction of the cell along x at which the point of a byte lies."""
+    return ((code - 1) % SUB + 0.5) / SUB
+
+
+@njit(cache=True, nogil=True, inline='always')
+def fraction_y(code: int) -> float:
+    """Fraction of the cell along y at which the point of a byte lies."""
+    return ((code - 1) // SUB + 0.5) / SUB
+
+
+@njit(cache=True, nogil=True)
+def beyond(ranges, beam):
+    """How far was certainly looked past at a beam: the least of it and its neighbours, m.
+
+    0 where one of the three saw nothing valid.
+    """
+    n = ranges.shape[0]
+    least = np.inf
+    for k in range(beam - 1, beam + 2):
+        r = ranges[k % n]
+        if not r > 0.0:
+            return 0.0
+        least = min(least, r)
+    return least
+
+
+@njit(cache=True, nogil=True)
+def near_mover(x, y, movers):
+    """Whether a point in base lies at a moving entity. `movers`: (m, 6), see deliberation."""
+    for m in range(movers.shape[0]):
+        if movers[m, 5] >= MOVER_CONFIDENCE:
+            reach = movers[m, 4] + MOVER_MARGIN
+            dx, dy = x - movers[m, 0], y - movers[m, 1]
+            if dx * dx + dy * dy < reach * reach:
+                return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, blind, movers,
+                       ageing):
+    """Drop the points that a beam of their own sensor looked past, and those at moving entities.
+
+    blind: the camera cannot clear what is nearer than this to base, m.
+    """
+    n = lidar.shape[0]
+    beams = scan.shape[0]
+    camera_beams = camera_scan.shape[0]
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    moving = movers.shape[0] > 0
+    for gy in range(n):
+        row = (origin[1] + gy) % n
+        for gx in range(n):
+            col = (origin[0] + gx) % n
+            a, b = lidar[row, col], camera[row, col]
+            if a == 0 and b == 0:
+                continue
+            code = a if a > 0 else b
+            dx = (origin[0] + gx + fraction_x(code)) * cell - pose[0]
+            dy = (origin[1] + gy + fraction_y(code)) * cell - pose[1]
+            x, y = c * dx + s * dy, -s * dx + c * dy
+            if moving and near_mover(x, y, movers):
+                lidar[row, col] = 0
+                camera[row, col] = 0
+                continue
+            r = math.sqrt(x * x + y * y)
+            bearing = math.atan2(y, x) + math.pi
+            if a > 0:
+                beam = int(bearing * beams / (2.0 * math.pi))
+                if beyond(scan, beam) > r + PAST:
+                    lidar[row, col] = 0
+            if b > 0:
+                if ageing:
+                    age[row, col] += 1
+                if age[row, col] > AGE_MAX:
+                    camera[row, col] = 0
+                elif camera_beams > 0 and r > blind:
+                    beam = int(bearing * camera_beams / (2.0 * math.pi))
+                    if beyond(camera_scan, beam) > r + PAST:
+                        camera[row, col] = 0
+
+
+@njit(cache=True, nogil=True)
+def mark_points(layer, age, seen, origin, cell, pose, ranges, movers):
+    """Write the finite ranges of a scan about base into a layer."""
+    n = layer.shape[0]
+    beams = ranges.shape[0]
+    step = 2.0 * math.pi / beams
+    moving = movers.shape[0] > 0
+    for i in range(beams):
+        r = ranges[i]
+        if not (r > 0.0 and r < np.inf):
+            continue
+        bearing = -math.pi + (i + 0.5) * step
+        if moving and near_mover(r * math.cos(bearing), r * math.sin(bearing), movers):
+            continue
+        gx = (pose[0] + r * math.cos(bearing + pose[2])) / cell
+        gy = (pose[1] + r * math.sin(bearing + pose[2])) / cell
+        ix, iy = int(math.floor(gx)), int(math.floor(gy))
+        if (ix >= origin[0] and iy >= origin[1] and ix < origin[0] + n and iy < origin[1] + n):
+            layer[iy % n, ix % n] = encode(gx - ix, gy - iy)
+            age[iy % n, ix % n] = 0
+            seen[iy % n, ix % n] = 1
+
+
+@njit(cache=True, nogil=True)
+def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camera_scan, range_max,
+                blind, movers):
+    """Enter one observation of one robot. Arrays (n, n) uint8; origin (2,) int64 is updated.
+
+    scan, camera_scan: ranges about base in the observation layout (camera_scan may have no
+    beams); count: observations so far. A pose that is not finite changes nothing.
+    """
+    if not (math.isfinite(pose[0]) and math.isfinite(pose[1]) and math.isfinite(pose[2])):
+        return
+    n = lidar.shape[0]
+    column, row = window_origin(pose[0], cell, n), window_origin(pose[1], cell, n)
+    if column != origin[0] or row != origin[1]:
+        for layer in (lidar, camera, age, seen):
+            recentre(layer, origin, column, row, 0)
+        origin[0] = column
+        origin[1] = row
+    clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, blind, movers,
+                       count % AGE_EVERY == 0)
+    first = count % FREE_STRIDE
+    step = 2.0 * math.pi / scan.shape[0]
+    clear_rays(seen, pose[0], pose[1], pose[2], scan[first::FREE_STRIDE],
+               -math.pi + (first + 0.5) * step, FREE_STRIDE * step, cell,
+               min(range_max, (n // 2 - 1) * cell), 0.0, 1)
+    if camera_scan.shape[0] > 0:
+        mark_points(camera, age, seen, origin, cell, pose, camera_scan, movers)
+    mark_points(lidar, age, seen, origin, cell, pose, scan, movers)
