@@ -118,7 +118,7 @@ def test_scans_that_are_refused(change, names):
 
 
 def test_refusals_name_what_is_accepted():
-    with pytest.raises(InvalidMessage, match='yuv422.*rgb8'):
+    with pytest.raises(InvalidMessage, match=r'yuv422.*rgb8'):
         convert.raw_image(Image(height=1, width=1, step=2, encoding='yuv422', data=[0, 0]))
     with pytest.raises(InvalidMessage, match='bytes'):
         convert.raw_image(Image(height=10, width=10, step=30, encoding='rgb8', data=[0]))
@@ -126,7 +126,7 @@ def test_refusals_name_what_is_accepted():
         convert.camera_model(CameraInfo(width=10, height=10))
     odometry = Odometry()
     odometry.pose.pose.orientation.w = 0.5
-    with pytest.raises(InvalidMessage, match='norm 0.500'):
+    with pytest.raises(InvalidMessage, match=r'norm 0\.500'):
         convert.state(odometry)
     twist = Twist()
     twist.linear.x = math.nan
@@ -137,7 +137,8 @@ def test_refusals_name_what_is_accepted():
 
 
 # The generated message classes refuse the largest float32 themselves, so stay just below it.
-ANY = st.one_of(st.floats(-2.0**126, 2.0**126, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
+ANY = st.one_of(st.floats(-2.0**126, 2.0**126, width=32),
+                st.sampled_from([math.nan, math.inf, -math.inf]))
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,78 @@
+"""Layout, interface table, weight cards and worlds."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from karpathy_control.contracts import card, interfaces, layout
+from karpathy_control.contracts.world import Mover
+
+
+def test_bearings_are_the_middles_of_equal_sectors():
+    b = layout.scan_bearings(4)
+    np.testing.assert_allclose(b, np.deg2rad([-135, -45, 45, 135]), rtol=1e-6)
+
+
+def test_layout_hash_changes_with_every_number(monkeypatch):
+    before = layout.layout_hash()
+    monkeypatch.setattr(layout, 'SCAN_BEAMS', 361)
+    assert layout.layout_hash() != before
+
+
+def test_interface_names_and_types_are_well_formed():
+    names = [t.name for t in interfaces.TOPICS]
+    assert len(names) == len(set(names))
+    for topic in interfaces.TOPICS:
+        assert re.fullmatch(r'/?[a-z_]+(/[a-z_]+)*', topic.name)
+        assert re.fullmatch(r'[a-z_]+/msg/[A-Z]\w+', topic.type)
+        assert topic.meaning
+    absolute = {t.name for t in interfaces.TOPICS if t.name.startswith('/')}
+    assert absolute == {'/clock', '/diagnostics'}
+
+
+def test_only_control_writes_cmd_vel():
+    assert interfaces.BY_NAME['cmd_vel'].writer == 'control'
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / 'w.safetensors'
+    path.write_bytes(b'numbers')
+    card.write_card(path, 'actor', {'d': 32}, 'train', 1, 'abc', {'success': 0.9})
+    return path
+
+
+def test_a_good_card_is_accepted(weights):
+    assert card.verify_weights(weights, 'actor').model == {'d': 32}
+
+
+@pytest.mark.parametrize('change, text', [
+    ({'layout_version': 99}, r'layout_version is 99, needed is 1'),
+    ({'layout_hash': 'f00'}, r"layout_hash is 'f00'"),
+    ({'kind': 'encoder'}, r"kind is 'encoder', needed is 'actor'"),
+    ({'nonsense': 1}, r'not readable'),
+])
+def test_a_wrong_card_is_refused_by_name(weights, change, text):
+    path = weights.with_suffix('.json')
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(card.WeightsError, match=text):
+        card.verify_weights(weights, 'actor')
+
+
+def test_tampered_and_missing_weights_are_refused(weights):
+    weights.write_bytes(b'other numbers')
+    with pytest.raises(card.WeightsError, match='sha256'):
+        card.verify_weights(weights, 'actor')
+    weights.unlink()
+    with pytest.raises(card.WeightsError, match='no such file'):
+        card.verify_weights(weights, 'actor')
+
+
+def test_a_mover_walks_its_polyline():
+    # a unit square, 0.5 m/s: after 3 s it is 1.5 m along, half-way up the second side
+    mover = Mover(((0, 0), (1, 0), (1, 1), (0, 1)), speed=0.5, radius=0.2)
+    assert mover.position(0.0) == (0.0, 0.0)
+    assert mover.position(3.0) == pytest.approx((1.0, 0.5))
+    assert mover.position(8.0) == pytest.approx((0.0, 0.0))  # a whole round of 4 m
