@@ -77,7 +77,8 @@ def undistorted_rays(model: CameraModel) -> NDArray[np.float64]:
     if any(model.distortion):
         for _ in range(50):
             xe, ye = distort(x, y, model)
-            x, y = x + (xd - xe), y + (yd - ye)
+            # A point outside the polynomial's domain would run away; it is sorted out below.
+            x, y = np.clip(x + (xd - xe), -5, 5), np.clip(y + (yd - ye), -5, 5)
         xe, ye = distort(x, y, model)
         lost = ~(np.hypot(xe - xd, ye - yd) < 1e-4)
         x[lost], y[lost] = np.nan, np.nan
