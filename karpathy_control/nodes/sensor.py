@@ -9,7 +9,7 @@ import numpy as np
 
 from karpathy_control.contracts.config import SensorConfig
 from karpathy_control.contracts.geometry import rotation_rpy
-from karpathy_control.contracts.types import Observation
+from karpathy_control.contracts.types import Observation, State
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
@@ -29,6 +29,8 @@ class SensorNode(LoopNode[SensorConfig]):
         """Create pipeline, publishers and subscriptions."""
         robot = self.config.robot
         self._pipeline = SensorPipeline(self.config)
+        self._pipeline.warm_up()
+        self._state: State | None = None
         self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
         self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
         self._entered: dict[int, int] = {}
@@ -52,27 +54,31 @@ class SensorNode(LoopNode[SensorConfig]):
     def _on_image(self, message: Any, received: int) -> None:
         image = convert.raw_image(message)
         self._entered[image.stamp] = received
-        self._pipeline.on_image(image, received)
+        self._report('camera/image_raw', self._pipeline.on_image(image, received))
         self._release()
 
     def _on_camera_info(self, message: Any, received: int) -> None:
-        self._pipeline.on_camera_model(convert.camera_model(message))
+        model = convert.camera_model(message)
+        self._report('camera/camera_info', self._pipeline.on_camera_model(model))
 
     def _on_depth(self, message: Any, received: int) -> None:
-        self._pipeline.on_depth(convert.raw_depth(message), received)
+        depth = convert.raw_depth(message)
+        self._report('camera/depth', self._pipeline.on_depth(depth, received))
         self._release()
 
     def _on_scan(self, message: Any, received: int) -> None:
         scan = convert.raw_scan(message)
         self._entered.setdefault(scan.stamp, received)
-        self._pipeline.on_scan(scan, received)
+        self._report('scan', self._pipeline.on_scan(scan, received))
         self._release()
 
     def _on_imu(self, message: Any, received: int) -> None:
-        self._pipeline.on_imu(convert.imu_sample(message, self._imu_rotation), received)
+        sample = convert.imu_sample(message, self._imu_rotation)
+        self._report('imu', self._pipeline.on_imu(sample, received))
 
     def _on_odom(self, message: Any, received: int) -> None:
-        self._pipeline.on_odom(convert.state(message), received)
+        self._state = convert.state(message)
+        self._report('odom', self._pipeline.on_odom(self._state, received))
         self._release()
 
     def _on_goal(self, message: Any, received: int) -> None:
@@ -84,8 +90,12 @@ class SensorNode(LoopNode[SensorConfig]):
         if len(points) == 0:
             self._pipeline.on_plan(None)
             return
-        odom = self._frames.to_odom(points, message.header.frame_id, self._pipeline.state)
+        odom = self._frames.to_odom(points, message.header.frame_id, self._state)
         self._pipeline.on_plan(odom.astype(np.float32))
+
+    def _report(self, source: str, problem: str | None) -> None:
+        if problem is not None:
+            self.on_invalid(source, problem)
 
     def _release(self) -> None:
         if not self.active:
