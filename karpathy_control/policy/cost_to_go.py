@@ -30,7 +30,7 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
     """Cost factors of the window, unrolled from the torus. Shape: factor (n, n), row = y."""
     n = lidar.shape[0]
     reach = (inscribed + clearance) / cell + 1.0
-    span = int(math.ceil(reach))
+    span = math.ceil(reach)
     factor[:] = reach * reach  # holds squared distances in cells first
     for gy in range(n):
         row = (origin[1] + gy) % n
@@ -44,8 +44,7 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
                     dy2 = (y - py) * (y - py)
                     for x in range(max(0, gx - span), min(n, gx + span + 1)):
                         d2 = np.float32((x - px) * (x - px) + dy2)
-                        if d2 < factor[y, x]:
-                            factor[y, x] = d2
+                        factor[y, x] = min(factor[y, x], d2)
     lethal = inscribed - DOUBT * cell
     for gy in range(n):
         row = (origin[1] + gy) % n
@@ -120,7 +119,7 @@ def cost_to_go(factor, cell, goal_x, goal_y, stop_x, stop_y, stop_margin, field)
     queued = 0
     base = 0.0
     if goal_x >= 0.0 and goal_y >= 0.0 and goal_x < n and goal_y < n:
-        x0, y0 = int(math.floor(goal_x - 0.5)), int(math.floor(goal_y - 0.5))
+        x0, y0 = math.floor(goal_x - 0.5), math.floor(goal_y - 0.5)
         for y in range(max(y0, 0), min(y0 + 2, n)):
             for x in range(max(x0, 0), min(x0 + 2, n)):
                 d = math.hypot(x + 0.5 - goal_x, y + 0.5 - goal_y)
@@ -184,7 +183,7 @@ def value_at(field, cell, gx, gy):
     fx, fy = x - ix, y - iy
     a, b = field[iy, ix], field[iy, ix + 1]
     c, d = field[iy + 1, ix], field[iy + 1, ix + 1]
-    cap = min(min(a, b), min(c, d)) + 1.5 * cell
+    cap = min(a, b, c, d) + 1.5 * cell
     a, b, c, d = min(a, cap), min(b, cap), min(c, cap), min(d, cap)
     return (a * (1.0 - fx) + b * fx) * (1.0 - fy) + (c * (1.0 - fx) + d * fx) * fy
 
@@ -197,8 +196,8 @@ def descend(field, gx, gy, path):
     no neighbour is lower (the goal, or the border cell nearest to it).
     """
     n = field.shape[0]
-    x = min(max(int(math.floor(gx)), 0), n - 1)
-    y = min(max(int(math.floor(gy)), 0), n - 1)
+    x = min(max(math.floor(gx), 0), n - 1)
+    y = min(max(math.floor(gy), 0), n - 1)
     count = 0
     while count < path.shape[0]:
         path[count, 0] = x + 0.5

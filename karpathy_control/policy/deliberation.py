@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.layout import (
     IMAGE_HEIGHT,
-    IMAGE_WIDTH,
     SCAN_BEAMS,
     SCAN_RANGE_MAX,
     image_focal,
@@ -46,8 +45,8 @@ def _plan_one(lidar, camera, seen, origin, cell, inscribed, clearance, clearance
     cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
                  unknown_weight, factor)
     cost_to_go(factor, cell, goal[0] / cell - origin[0], goal[1] / cell - origin[1],
-               int(math.floor(pose[0] / cell)) - origin[0],
-               int(math.floor(pose[1] / cell)) - origin[1], stop_margin, field)
+               math.floor(pose[0] / cell) - origin[0],
+               math.floor(pose[1] / cell) - origin[1], stop_margin, field)
     field_origin[0] = origin[0]
     field_origin[1] = origin[1]
 
@@ -182,7 +181,7 @@ def camera_blind_distance(config: PolicyConfig) -> float:
     where its lower edge meets the ground and its upper edge the robot's height.
     """
     x, _, z, _, pitch, _ = config.robot.camera_pose
-    half = math.atan(0.5 * IMAGE_HEIGHT / image_focal() * (IMAGE_WIDTH / IMAGE_WIDTH))
+    half = math.atan(0.5 * IMAGE_HEIGHT / image_focal())
     down, up = pitch + half, half - pitch
     ground = (z - config.robot.ground_clearance) / math.tan(down) if down > 0.02 else math.inf
     top = (config.robot.height - z) / math.tan(up) if up > 0.02 else math.inf
@@ -259,6 +258,7 @@ class Deliberation:
             scan: (B, SCAN_BEAMS) m.
             camera_scan: (B, SCAN_BEAMS) m, what the camera says; NaN outside its view.
             moving: (B, m, 6) moving entities in base; points at them are not kept.
+
         """
         pose, scan, camera, movers = self._inputs(pose, scan, camera_scan, moving)
         kernel = _observe_batch if self.batch > 1 else _observe_single
@@ -293,6 +293,7 @@ class Deliberation:
 
         The command is zero where there is no plan yet, within the goal tolerance, and where no
         candidate can stop before its first contact.
+
         """
         pose, scan, _, movers = self._inputs(pose, scan, None, moving)
         tokens = np.empty((self.batch, t.TOKENS, t.FEATURES), np.float32)

@@ -104,10 +104,10 @@ def gather(scan, lidar, camera, origin, cell, pose, reach, movers, px, py):
         count += 1
     n = lidar.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
-    low_x = max(int(math.floor((pose[0] - reach) / cell)), origin[0])
-    low_y = max(int(math.floor((pose[1] - reach) / cell)), origin[1])
-    high_x = min(int(math.floor((pose[0] + reach) / cell)), origin[0] + n - 1)
-    high_y = min(int(math.floor((pose[1] + reach) / cell)), origin[1] + n - 1)
+    low_x = max(math.floor((pose[0] - reach) / cell), origin[0])
+    low_y = max(math.floor((pose[1] - reach) / cell), origin[1])
+    high_x = min(math.floor((pose[0] + reach) / cell), origin[0] + n - 1)
+    high_y = min(math.floor((pose[1] + reach) / cell), origin[1] + n - 1)
     for iy in range(low_y, high_y + 1):
         row = iy % n
         for ix in range(low_x, high_x + 1):

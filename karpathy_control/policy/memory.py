@@ -134,7 +134,7 @@ def mark_points(layer, age, seen, origin, cell, pose, ranges, movers):
             continue
         gx = (pose[0] + r * math.cos(bearing + pose[2])) / cell
         gy = (pose[1] + r * math.sin(bearing + pose[2])) / cell
-        ix, iy = int(math.floor(gx)), int(math.floor(gy))
+        ix, iy = math.floor(gx), math.floor(gy)
         if (ix >= origin[0] and iy >= origin[1] and ix < origin[0] + n and iy < origin[1] + n):
             layer[iy % n, ix % n] = encode(gx - ix, gy - iy)
             age[iy % n, ix % n] = 0

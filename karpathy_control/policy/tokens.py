@@ -44,7 +44,7 @@ ARC_COLUMNS = (
 def _unit(value, scale):
     """Value over scale, capped to [-1, 1]; 0 for what is not a number."""
     scaled = value / scale
-    if not (scaled == scaled):
+    if math.isnan(scaled):
         return 0.0
     return min(max(scaled, -1.0), 1.0)
 
