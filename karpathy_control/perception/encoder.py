@@ -59,7 +59,7 @@ class Inputs(NamedTuple):
     past: Tensor  # (B, len(PAST_AGES), SCAN_BEAMS) m: earlier scans seen from the present pose
     past_age: Tensor  # (B, len(PAST_AGES)) s; 0 where there is none
     imu: Tensor  # (B, IMU_SAMPLES, 6) rad/s and m/s^2, base
-    history: Tensor  # (B, STATE_HISTORY, 2) past (v, w), newest first
+    history: Tensor  # (B, STATE_HISTORY, 2) (v, w), the present one first
     camera: Tensor  # (B, 6) x y z roll pitch yaw of the camera body in base
     present: Tensor  # (B, 4) 1 where there is image, depth, scan, imu
 

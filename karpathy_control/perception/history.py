@@ -59,7 +59,7 @@ class History:
     def __init__(self, ages: tuple[float, ...]) -> None:
         self._ages = ages
         self._scans: deque[tuple[int, Pose2, FloatArray]] = deque()
-        self._speeds: deque[tuple[float, float]] = deque(maxlen=STATE_HISTORY)
+        self._speeds: deque[tuple[float, float]] = deque(maxlen=STATE_HISTORY - 1)
 
     def clear(self) -> None:
         """Forget everything (time jumped, robot was moved)."""
@@ -95,9 +95,12 @@ class History:
                 ages[i] = age
         return scans, ages
 
-    def speeds(self) -> FloatArray:
-        """Past (v, w), newest first, zero where unknown. Shape: (STATE_HISTORY, 2)."""
+    def speeds(self, state: State) -> FloatArray:
+        """(v, w) of `state` and before it, newest first, zero where unknown.
+
+        Shape: (STATE_HISTORY, 2).
+        """
         out = np.zeros((STATE_HISTORY, 2), np.float32)
-        if self._speeds:
-            out[:len(self._speeds)] = self._speeds
+        known = [(state.v, state.w), *self._speeds][:STATE_HISTORY]
+        out[:len(known)] = known
         return out

@@ -202,7 +202,7 @@ class PerceptionRuntime:
         state = observation.state
         views['past'][...], views['past_age'][...] = self._history.past(
             observation.stamp, state.pose)
-        views['history'][...] = self._history.speeds()
+        views['history'][...] = self._history.speeds(state)
         views['camera'][...] = self.config.robot.camera_pose
 
     def _infer(self) -> FloatArray:
