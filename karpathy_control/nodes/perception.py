@@ -52,7 +52,7 @@ class PerceptionNode(LoopNode[PerceptionConfig]):
     def reconfigured(self) -> None:
         """Hand a live parameter change on."""
         if hasattr(self, '_runtime'):
-            self._runtime.configure(self.config)
+            self._runtime.config = self.config
 
     def activated(self) -> None:
         """Start without history."""
