@@ -36,7 +36,9 @@ class BaseDriver:
         w = command.w if math.isfinite(command.w) else 0.0
         v = min(max(v, -robot.max_speed), robot.max_speed)
         w = min(max(w, -robot.max_turn), robot.max_turn)
-        self.v = approach(self.v, v, robot.max_acceleration * dt)
+        braking = self.v * (v - self.v) < 0.0
+        rate = robot.max_braking if braking else robot.max_acceleration
+        self.v = approach(self.v, v, rate * dt)
         self.w = approach(self.w, w, robot.max_turn_acceleration * dt)
         turn = 0.5 * self.w * self._track
         return (self.v - turn) / robot.wheel_radius, (self.v + turn) / robot.wheel_radius

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.config.sim import SimConfig
-from karpathy_control.contracts.geometry import integrate_twist, yaw_of_quaternion
+from karpathy_control.contracts.geometry import wrap_angle, yaw_of_quaternion
 from karpathy_control.contracts.types import (
     NANOSECONDS,
     CameraModel,
     Command,
     ImuSample,
-    Pose2,
     RawDepth,
     RawImage,
     RawScan,
@@ -28,7 +27,7 @@ from karpathy_control.contracts.types import (
 )
 from karpathy_control.contracts.world import World
 from karpathy_control.worlds.base_driver import BaseDriver
-from karpathy_control.worlds.mjcf import FLOOR, ROBOT_GROUP, build_model, mover_name
+from karpathy_control.worlds.mjcf import build_model, mover_name
 from karpathy_control.worlds.rays import Camera, Lidar
 from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
 
@@ -56,6 +55,7 @@ class MujocoWorld:
         self._accel_bias = config.imu.accel_bias * self._imu_rng.standard_normal(3)
         self._scale_v = 1.0 + config.odometry.drift_per_metre * self._odom_rng.standard_normal()
         self._scale_w = 1.0 + config.odometry.drift_per_radian * self._odom_rng.standard_normal()
+        self._noise: list[float] = []  # drawn in blocks
         self._steps = 0
         self.reset()
 
@@ -70,14 +70,16 @@ class MujocoWorld:
         self._lidar_body = body('lidar_link')
         self._camera_body = body('camera_optical_frame')
         self._imu_body = body('imu_link')
-        floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, FLOOR)
-        self._is_robot = model.geom_group == ROBOT_GROUP
-        self._is_obstacle = ~self._is_robot
-        self._is_obstacle[floor] = False
         joints = [model.joint(name) for name in self.robot.wheel_joints]
         self._wheel_positions = np.array([int(j.qposadr[0]) for j in joints])
         self._wheel_speeds = np.array([int(j.dofadr[0]) for j in joints])
-        self._left = len(self.robot.left_joints)
+        left = len(self.robot.left_joints)
+        # views into MjData, made once: a step runs 400 times a second
+        self._ctrl_left, self._ctrl_right = self._data.ctrl[:left], self._data.ctrl[left:]
+        self._qvel, self._sensordata = self._data.qvel, self._data.sensordata
+        self._average = np.zeros((2, model.nv))  # mean speed of the left and the right wheels
+        self._average[0, self._wheel_speeds[:left]] = 1.0 / left
+        self._average[1, self._wheel_speeds[left:]] = 1.0 / len(self.robot.right_joints)
         self._mocap = [int(model.body_mocapid[body(mover_name(i))])
                        for i in range(len(self.world.movers))]
 
@@ -98,7 +100,7 @@ class MujocoWorld:
         self._imu_sum = np.zeros(6)
         self._imu_count = 0
         true = self.true_state()
-        self._odom = Pose2(true.x, true.y, true.yaw)
+        self._odom = (true.x, true.y, true.yaw)
         self._odom_twist = (0.0, 0.0)
 
     # -- time -----------------------------------------------------------------------------------
@@ -117,15 +119,15 @@ class MujocoWorld:
 
     def step(self, command: Command) -> None:
         """One physics step under a base command."""
-        data, dt = self._data, self.config.physics_step
+        dt = self.config.physics_step
         left, right = self._driver.update(command, dt)
-        data.ctrl[:self._left] = left
-        data.ctrl[self._left:] = right
+        self._ctrl_left[:] = left
+        self._ctrl_right[:] = right
         self._steps += 1
         self._place_movers()
-        mujoco.mj_step(self._model, data)
+        mujoco.mj_step(self._model, self._data)
         self._fresh = False
-        self._imu_sum += data.sensordata
+        self._imu_sum += self._sensordata[:6]
         self._imu_count += 1
         self._note_contacts()
         self._integrate_odometry(dt)
@@ -136,22 +138,20 @@ class MujocoWorld:
             self._data.mocap_pos[mocap, :2] = mover.position(t)
 
     def _note_contacts(self) -> None:
-        geoms = self._data.contact.geom
-        robot, obstacle = self._is_robot[geoms], self._is_obstacle[geoms]
-        touching = bool((robot & obstacle[:, ::-1]).any())
-        if touching:
+        if self._sensordata[6] > self._sensordata[7]:  # with anything, with the floor
             if self.time - self._last_contact > EPISODE_GAP:
                 self._contacts += 1
             self._last_contact = self.time
 
     def _integrate_odometry(self, dt: float) -> None:
-        speeds = self._data.qvel[self._wheel_speeds]
-        v, w = self._driver.twist(float(speeds[:self._left].mean()),
-                                  float(speeds[self._left:].mean()))
-        noise_v, noise_w = ODOMETRY_NOISE * self._odom_rng.standard_normal(2)
-        v *= self._scale_v + noise_v
-        w *= self._scale_w + noise_w
-        self._odom = integrate_twist(self._odom, v, w, dt)
+        v, w = self._driver.twist(*(self._average @ self._qvel).tolist())
+        if not self._noise:
+            self._noise = self._odom_rng.normal(0.0, ODOMETRY_NOISE, 512).tolist()
+        v *= self._scale_v + self._noise.pop()
+        w *= self._scale_w + self._noise.pop()
+        x, y, yaw = self._odom
+        middle = yaw + 0.5 * w * dt  # exact to the second order of a step of a few ms
+        self._odom = (x + v * dt * math.cos(middle), y + v * dt * math.sin(middle), yaw + w * dt)
         self._odom_twist = (v, w)
 
     def _refresh(self) -> None:
@@ -199,7 +199,7 @@ class MujocoWorld:
 
     def imu(self) -> ImuSample:
         """Mean over the time since the last sample, as an IMU's own filter; rotated to base."""
-        mean = self._imu_sum / self._imu_count if self._imu_count else self._data.sensordata
+        mean = self._imu_sum / self._imu_count if self._imu_count else self._sensordata[:6]
         self._imu_sum, self._imu_count = np.zeros(6), 0
         config = self.config.imu
         noise = self._imu_rng.standard_normal(6)
@@ -214,8 +214,8 @@ class MujocoWorld:
 
     def odometry(self) -> State:
         """Wheel odometry: pose in odom, drifting, and the measured twist."""
-        pose, (v, w) = self._odom, self._odom_twist
-        return State(self.stamp, pose.x, pose.y, pose.yaw, v, w)
+        x, y, yaw = self._odom
+        return State(self.stamp, x, y, wrap_angle(yaw), *self._odom_twist)
 
     def joints(self) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
         """Names, positions (rad) and velocities (rad/s) of the wheel joints."""

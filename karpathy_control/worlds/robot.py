@@ -41,7 +41,8 @@ class RobotDescription:
     wheel_friction: float  # mu1 of the wheels
     max_speed: float  # m/s, of the base driver
     max_turn: float  # rad/s, of the base driver
-    max_acceleration: float  # m/s^2, of the base driver, braking too
+    max_acceleration: float  # m/s^2, of the base driver
+    max_braking: float  # m/s^2, of the base driver
     max_turn_acceleration: float  # rad/s^2, of the base driver, braking too
 
     @property
@@ -209,4 +210,5 @@ def _wheels(root: ET.Element, frames: dict[str, NDArray[np.float64]], source: st
             'max_speed': value('max_linear_velocity'),
             'max_turn': value('max_angular_velocity'),
             'max_acceleration': value('max_linear_acceleration'),
+            'max_braking': -value('min_linear_acceleration'),
             'max_turn_acceleration': value('max_angular_acceleration')}
