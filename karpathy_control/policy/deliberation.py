@@ -308,6 +308,10 @@ class Deliberation:
                self.config.goal_tolerance, self._cosines, self._sines, tokens, base)
         return Features(tokens, base)
 
+    def drop_plan(self, index: ArrayLike | None = None) -> None:
+        """Forget the cost-to-go (the goal changed), of all robots or of those in `index`."""
+        self._planned[slice(None) if index is None else np.asarray(index)] = False
+
     @property
     def planned(self) -> NDArray[np.bool_]:
         """Whether each robot has a cost-to-go. Shape: (B,)."""
@@ -350,19 +354,17 @@ class Deliberation:
         grid[(self._lidar[index][window] > 0) | (self._camera[index][window] > 0)] = 100
         return grid, float(origin[0] * memory.cell), float(origin[1] * memory.cell), memory.cell
 
-    def snapshot(self) -> Deliberation:
-        """A copy of the memory for planning in another thread; `adopt` takes the result back."""
-        other = Deliberation(self.config, self.batch)
-        for name in ('_lidar', '_camera', '_age', '_seen', '_origin', '_count', '_pose'):
-            getattr(other, name)[:] = getattr(self, name)
-        return other
+    def copy_memory(self, source: Deliberation) -> None:
+        """Take over the memory of another one, so as to plan on it in another thread."""
+        for name in ('_lidar', '_camera', '_seen', '_origin', '_pose'):
+            getattr(self, name)[:] = getattr(source, name)
 
     def adopt(self, planner: Deliberation) -> None:
-        """Use the cost-to-go that a snapshot computed."""
+        """Use the cost-to-go that a planner computed on a copy of this memory."""
         for name in ('_field', '_field_origin', '_planned'):
             getattr(self, name)[:] = getattr(planner, name)
 
-    def _inputs(self, pose, scan, camera_scan, moving):  # type: ignore[no-untyped-def]
+    def _inputs(self, pose, scan, camera_scan, moving):
         shape = (self.batch, SCAN_BEAMS)
         pose = np.ascontiguousarray(pose, dtype=np.float64)
         scan = np.ascontiguousarray(scan, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A planar world of circles: closed-form scan, unicycle with acceleration limits, exact contact."""
+"""A planar world of circles: closed-form scan, unicycle with limits, exact contact."""
 
 import math
 
