@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from karpathy_control.contracts.geometry import rotation_rpy
 from karpathy_control.contracts.types import Pose3
 
 # An optical frame (x right, y down, z forward; REP-103) seen from the camera body (x forward).
@@ -17,18 +18,11 @@ BODY_FROM_OPTICAL: NDArray[np.float64] = np.array([[0.0, 0.0, 1.0],
 
 
 def mounting_pose(pose: Sequence[float]) -> Pose3:
-    """Turn `x y z roll pitch yaw` (m, rad) into a Pose3, rotation Rz(yaw) Ry(pitch) Rx(roll).
+    """Turn `x y z roll pitch yaw` (m, rad) into a Pose3.
 
     Raises ValueError where there are not six finite numbers.
     """
     if len(pose) != 6 or not all(math.isfinite(value) for value in pose):
         raise ValueError(f'mounting pose {list(pose)}: it takes 6 finite numbers, '
                          'x y z roll pitch yaw')
-    x, y, z, roll, pitch, yaw = (float(value) for value in pose)
-    cr, sr = math.cos(roll), math.sin(roll)
-    cp, sp = math.cos(pitch), math.sin(pitch)
-    cy, sy = math.cos(yaw), math.sin(yaw)
-    rotation = np.array([[cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-                         [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-                         [-sp, cp * sr, cp * cr]])
-    return Pose3(np.array([x, y, z]), rotation)
+    return Pose3(np.array(pose[:3], np.float64), rotation_rpy(*pose[3:]))
