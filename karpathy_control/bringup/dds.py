@@ -1,0 +1,94 @@
+"""Fast DDS profiles: which file a `dds_profile` means, and a check before anything starts.
+
+Fast DDS answers a profile that it cannot read with a line in the log and its defaults, under
+which large images are lost; so the file is checked here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.parsers import expat
+
+from karpathy_control.bringup.resources import share
+from karpathy_control.contracts.config import ConfigError
+
+PROFILES = ('host', 'local', 'none')
+REFUSAL = '[XMLPARSER Error]'  # what Fast DDS logs when it drops a profile
+
+_MAX_BYTES = 1 << 20
+_ROOTS = ('dds', 'profiles')
+_SECTIONS = ('profiles', 'types', 'log', 'library_settings')
+
+
+def profile_file(name: str) -> Path | None:
+    """The file of a named profile; None for `none`. ConfigError for another name."""
+    if name not in PROFILES:
+        raise ConfigError(f'dds_profile: {name!r} is not accepted; it takes one of '
+                          + ', '.join(map(repr, PROFILES)))
+    return None if name == 'none' else share() / 'config' / 'dds' / f'{name}.xml'
+
+
+def check_profile(path: Path) -> None:
+    """Raise ConfigError, naming file and place, where Fast DDS would drop the profile.
+
+    Checked: the file is there, is well-formed XML without a DTD (no entity can expand), has a
+    Fast DDS root, known sections, and at least one profile in it.
+    """
+    if not path.is_file():
+        raise ConfigError(f'Fast DDS profile {path}: no such file')
+    if path.stat().st_size > _MAX_BYTES:
+        raise ConfigError(f'Fast DDS profile {path}: larger than {_MAX_BYTES} bytes')
+    tags: list[tuple[str, ...]] = []
+    stack: list[str] = []
+
+    def start(tag: str, _attributes: dict[str, str]) -> None:
+        stack.append(tag)
+        tags.append(tuple(stack))
+
+    def refuse_dtd(*_args: object) -> None:
+        raise ConfigError(f'Fast DDS profile {path}: a document type definition is not accepted')
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _tag: stack.pop()
+    parser.StartDoctypeDeclHandler = refuse_dtd
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except expat.ExpatError as error:
+        raise ConfigError(f'Fast DDS profile {path}: not well-formed XML: {error}') from error
+    root = tags[0][0]
+    if root not in _ROOTS:
+        raise ConfigError(f'Fast DDS profile {path}: the root is <{root}>; it takes '
+                          + ' or '.join(f'<{name}>' for name in _ROOTS))
+    for section in (t[1] for t in tags if root == 'dds' and len(t) == 2):
+        if section not in _SECTIONS:
+            raise ConfigError(f'Fast DDS profile {path}: unknown section <{section}>; it takes '
+                              + ', '.join(f'<{name}>' for name in _SECTIONS))
+    depth = 2 if root == 'dds' else 1
+    if not any(len(t) == depth + 1 and t[depth - 1] == 'profiles' for t in tags):
+        raise ConfigError(f'Fast DDS profile {path}: there is no profile in it')
+
+
+def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:
+    """Variables that put a profile into force; empty where the caller chose something else.
+
+    A profile already in the environment is checked and kept. Another RMW is left alone.
+    """
+    rmw = base.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
+    if rmw != 'rmw_fastrtps_cpp':
+        return {}
+    path = profile_file(profile)
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        if base.get(name):
+            check_profile(Path(base[name]))
+            return {'RMW_IMPLEMENTATION': rmw}
+    if path is None:
+        return {'RMW_IMPLEMENTATION': rmw}
+    check_profile(path)
+    values = {'RMW_IMPLEMENTATION': rmw, 'FASTDDS_DEFAULT_PROFILES_FILE': str(path)}
+    if profile == 'local':
+        # LOCALHOST would silently add UDP transports, OFF would part the nodes from each other;
+        # the profile itself opens no socket, so the range has nothing left to limit.
+        values['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'SYSTEM_DEFAULT'
+    return values

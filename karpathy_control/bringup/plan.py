@@ -1,0 +1,280 @@
+"""What is started, how, and with which parameters: one pure plan for launch file and runner.
+
+Nothing here imports launch or rclpy, and nothing is started: the launch file turns the plan into
+actions, the runner into processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from karpathy_control.bringup.dds import PROFILES
+from karpathy_control.bringup.environment import environment
+from karpathy_control.bringup.parameters import checked, node_yaml, read_parameters
+from karpathy_control.bringup.resources import PACKAGE, find, share
+from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_description
+from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
+from karpathy_control.contracts.config.core import Value
+from karpathy_control.contracts.config.sim import FAMILIES
+
+COMPOSED = ('sensor', 'perception', 'policy')  # the gate always has a process of its own
+
+
+@dataclass(frozen=True)
+class ArgumentSpec:
+    """One argument of the launch file and of `karpathy-control up`; all values are text."""
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+_FLAG = ('true', 'false')
+
+ARGUMENTS: tuple[ArgumentSpec, ...] = (
+    ArgumentSpec('world', 'mujoco', 'embedded MuJoCo world, Gazebo, or the real robot',
+                 ('mujoco', 'gazebo', 'robot')),
+    ArgumentSpec('robot', '', 'profile: a name in config/robots or a path; empty: jackal in a '
+                 'simulator, generic on a robot'),
+    ArgumentSpec('params_file', 'params.yaml', 'ROS parameter file: a name in config or a path'),
+    ArgumentSpec('namespace', '', 'namespace of all nodes and relative topics'),
+    ArgumentSpec('rviz', 'false', 'start rviz2 with the shipped configuration', _FLAG),
+    ArgumentSpec('gui', 'false', 'Gazebo with its window instead of server only', _FLAG),
+    ArgumentSpec('device', '', 'torch device of perception and policy: cpu, cuda or cuda:N; '
+                 'empty: as in params_file'),
+    ArgumentSpec('composed', 'false', 'sensor, perception and policy in one process', _FLAG),
+    ArgumentSpec('dds_profile', 'host', 'Fast DDS: host (shared memory and UDP), local (shared '
+                 'memory only: seen by nobody outside) or none', PROFILES),
+    ArgumentSpec('use_sim_time', '', 'nodes follow /clock; empty: true in a simulator, false on '
+                 'a robot', ('', *_FLAG)),
+    ArgumentSpec('world_family', '', 'kind of generated world (mujoco) or world file (gazebo); '
+                 'empty: as in params_file'),
+    ArgumentSpec('seed', '', 'seed of world, noise and drift (mujoco); empty: as in params_file'),
+    ArgumentSpec('rate_factor', '', 'simulated seconds per second (mujoco), 0: as fast as it '
+                 'goes; empty: as in params_file'),
+)
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process. `parameters` maps the names of the nodes in it to their parameters."""
+
+    executable: str
+    name: str
+    package: str = PACKAGE
+    namespace: str = ''  # '' or absolute
+    parameters: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    respawn: bool = True
+    respawn_delay: float = 0.5  # s
+    required: bool = False  # its end is the end of the run, with a non-zero exit
+    optional: bool = False  # left out where its package is not installed
+    stop_stage: int = 0  # lower stages are stopped first
+
+    def parameter_yaml(self) -> str:
+        """The parameter file of this process, by fully qualified node names."""
+        return node_yaml({f'{self.namespace}/{node}': values
+                          for node, values in self.parameters.items()})
+
+    @property
+    def node_name(self) -> str | None:
+        """The name to force on the node; None where the process holds several."""
+        return self.name if tuple(self.parameters) in ((), (self.name,)) else None
+
+
+@dataclass(frozen=True)
+class IncludeSpec:
+    """A launch file of another package."""
+
+    package: str
+    launch_file: str  # below its share folder
+    arguments: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to start, and the environment to start it in."""
+
+    nodes: tuple[NodeSpec, ...]
+    includes: tuple[IncludeSpec, ...]
+    environment: Mapping[str, str]  # to be added to the caller's
+    profile: RobotProfile
+
+
+def resolve(config: Mapping[str, str]) -> dict[str, str]:
+    """Defaults filled in. ConfigError for an unknown argument or a value not accepted."""
+    known = {argument.name: argument for argument in ARGUMENTS}
+    for name in config:
+        if name not in known:
+            raise ConfigError(f'unknown argument {name!r}; known: {", ".join(known)}')
+    values = {name: config.get(name, argument.default) for name, argument in known.items()}
+    for name, argument in known.items():
+        if argument.choices and values[name] not in argument.choices:
+            raise ConfigError(f'{name}: {values[name]!r} is not accepted; it takes one of '
+                              + ', '.join(repr(choice) for choice in argument.choices))
+    simulated = values['world'] != 'robot'
+    values['robot'] = values['robot'] or ('jackal' if simulated else 'generic')
+    values['use_sim_time'] = values['use_sim_time'] or ('true' if simulated else 'false')
+    return values
+
+
+def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None = None) -> Plan:
+    """The plan for launch arguments (all text; absent ones have their default).
+
+    Raises ConfigError, naming the argument, parameter or file and what is accepted.
+    """
+    base_environment = os.environ if base_environment is None else base_environment
+    values = resolve(config)
+    namespace = _namespace(values['namespace'])
+    profile = load_profile(values['robot'])
+    parameters = _parameters(values, namespace, profile)
+    loop = [_loop_node(name, namespace, parameters, profile) for name in NODE_CONFIGS]
+    if values['world'] != 'mujoco':
+        loop = [node for node in loop if node.name != 'sim']
+    if values['composed'] == 'true':
+        loop = _compose(loop)
+    extra, includes = _gazebo(values, namespace) if values['world'] == 'gazebo' else ([], [])
+    extra += _host_tools(values, namespace, profile)
+    return Plan(nodes=(*loop, *extra), includes=tuple(includes), profile=profile,
+                environment=environment(values['dds_profile'], base_environment))
+
+
+def _namespace(text: str) -> str:
+    stripped = text.strip('/')
+    if stripped and not all(part.isidentifier() for part in stripped.split('/')):
+        raise ConfigError(f'namespace: {text!r} is not accepted; it takes names of letters, '
+                          'digits and underscores, joined by /')
+    return f'/{stripped}' if stripped else ''
+
+
+def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f'{name}: {text!r} is not accepted; it takes a {kind.__name__}'
+                          ) from None
+
+
+def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
+                ) -> dict[str, dict[str, Value]]:
+    """Every node's parameters: robot profile, then params_file, then arguments; checked."""
+    try:
+        file = find('config', values['params_file'])
+    except FileNotFoundError as error:
+        raise ConfigError(f'params_file: {error}') from error
+    from_file = read_parameters(file, namespace)
+    from_arguments: dict[str, dict[str, Value]] = {name: {} for name in NODE_CONFIGS}
+    if values['device']:
+        for name in ('perception', 'policy'):
+            from_arguments[name]['device'] = values['device']
+    if values['world'] == 'mujoco':
+        from_arguments['sim'].update(_sim_arguments(values, profile))
+    else:
+        for name in ('seed', 'rate_factor'):
+            if values[name]:
+                raise ConfigError(f'{name}: only world:=mujoco has one; given {values[name]!r}')
+        if values['world'] == 'robot' and values['world_family']:
+            raise ConfigError('world_family: a real robot has none; given '
+                              f'{values["world_family"]!r}')
+    merged: dict[str, dict[str, Value]] = {}
+    for name in NODE_CONFIGS:
+        from_profile = dict(profile.parameters)
+        if name in ('control', 'sim'):
+            from_profile['stamped_cmd_vel'] = profile.stamped_cmd_vel
+        # The sim node makes the clock, so it cannot follow it.
+        sim_time = {'use_sim_time': values['use_sim_time'] == 'true' and name != 'sim'}
+        merged[name] = checked(name, {**from_profile, **from_file[name], **from_arguments[name],
+                                      **sim_time})
+    return merged
+
+
+def _sim_arguments(values: Mapping[str, str], profile: RobotProfile) -> dict[str, Value]:
+    if profile.description is None:
+        raise ConfigError(f'robot: {profile.name!r} has no description, which world:=mujoco '
+                          'needs')
+    found: dict[str, Value] = {'robot_xacro': str(profile.description)}
+    if values['world_family']:
+        found['world'] = values['world_family']
+    if values['seed']:
+        found['seed'] = _number('seed', values['seed'], int)
+    if values['rate_factor']:
+        found['rate_factor'] = _number('rate_factor', values['rate_factor'], float)
+    return found
+
+
+# The robot must stop first, so what proposes goes first, then what feeds it, then the gate,
+# which has sent its zero by then; the world is last to take it.
+_STOP_STAGES = {'policy': 0, 'sensor': 1, 'perception': 1, 'control': 2, 'sim': 3}
+
+
+def _loop_node(name: str, namespace: str, parameters: Mapping[str, Mapping[str, Value]],
+               profile: RobotProfile) -> NodeSpec:
+    remappings = () if name == 'sim' else tuple(profile.topics.items())
+    return NodeSpec(executable=name, name=name, namespace=namespace,
+                    parameters={name: parameters[name]}, remappings=remappings,
+                    respawn=name != 'sim', required=name == 'sim',
+                    stop_stage=_STOP_STAGES[name])
+
+
+def _compose(loop: list[NodeSpec]) -> list[NodeSpec]:
+    """One process for the nodes that may share one. A bare `__node:=` would rename them all."""
+    parts = [node for node in loop if node.name in COMPOSED]
+    parameters = {node.name: node.parameters[node.name] for node in parts}
+    remappings = tuple((f'{node.name}:__node', node.name) for node in parts)
+    pipeline = NodeSpec(executable='pipeline', name='pipeline', namespace=parts[0].namespace,
+                        parameters=parameters, remappings=remappings + parts[0].remappings,
+                        stop_stage=0)
+    return [pipeline, *(node for node in loop if node.name not in COMPOSED)]
+
+
+def _gazebo(values: Mapping[str, str], namespace: str
+            ) -> tuple[list[NodeSpec], list[IncludeSpec]]:
+    worlds = share() / 'worlds'
+    family = values['world_family'] or 'yard'
+    world = worlds / f'{family}.sdf'
+    if not world.is_file():
+        known = ', '.join(sorted(path.stem for path in worlds.glob('*.sdf')))
+        raise ConfigError(f'world_family: no Gazebo world {family!r}; it takes one of {known} '
+                          f'(the generated families {", ".join(FAMILIES)} are for mujoco)')
+    flags = '-r' if values['gui'] == 'true' else '-r -s --headless-rendering'
+    includes = [IncludeSpec('ros_gz_sim', 'launch/gz_sim.launch.py',
+                            {'gz_args': f'{flags} {world}', 'on_exit_shutdown': 'true'})]
+    robot = namespace.strip('/').replace('/', '_') or 'robot'
+    nodes = [NodeSpec(package='ros_gz_sim', executable='create', name='create', respawn=False,
+                      namespace=namespace,
+                      arguments=('-name', robot, '-topic', 'robot_description', '-z', '0.1'))]
+    # Cameras have a process of their own: large images must not delay cmd_vel and odom.
+    for part in ('base', 'camera'):
+        name = f'bridge_{part}'
+        file = share() / 'config' / 'bridge' / f'{part}.yaml'
+        nodes.append(NodeSpec(
+            package='ros_gz_bridge', executable='parameter_bridge', name=name,
+            namespace=namespace,
+            parameters={name: {'config_file': str(file), 'use_sim_time': True,
+                               'expand_gz_topic_names': bool(namespace)}}))
+    return nodes, includes
+
+
+def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile
+                ) -> list[NodeSpec]:
+    """What only a ROS installation has."""
+    sim_time = values['use_sim_time'] == 'true'
+    tools = []
+    if profile.description is not None:
+        tools.append(NodeSpec(
+            package='robot_state_publisher', executable='robot_state_publisher',
+            name='robot_state_publisher', namespace=namespace, optional=True,
+            parameters={'robot_state_publisher': {
+                'robot_description': robot_description(profile), 'use_sim_time': sim_time}}))
+    if values['rviz'] == 'true':
+        config: Path = share() / 'config' / 'rviz' / 'loop.rviz'
+        tools.append(NodeSpec(
+            package='rviz2', executable='rviz2', name='rviz2', namespace=namespace,
+            arguments=('-d', str(config)), respawn=False,
+            parameters={'rviz2': {'use_sim_time': sim_time}}))
+    return tools

@@ -1,0 +1,125 @@
+"""Robot profiles (config/robots/*.yaml): shape, limits, frames, topics and the command timeout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from karpathy_control.bringup.resources import find
+from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
+from karpathy_control.contracts.config.core import Value
+from karpathy_control.contracts.interfaces import BY_NAME
+
+_TEXT, _NUMBER, _FLAG, _MAP = str, (int, float), bool, dict
+_KEYS: dict[str, Any] = {
+    'name': _TEXT, 'description': _TEXT, 'command_timeout': _NUMBER,
+    'command_timeout_verified_by': _TEXT, 'stamped_cmd_vel': _FLAG, 'robot': _MAP, 'topics': _MAP,
+}
+# What a robot's own drivers publish or take: the names that a profile may map.
+_ROBOT_TOPICS = tuple(name for name, topic in BY_NAME.items()
+                      if (topic.writer == 'sim' and not name.startswith(('/', 'sim/')))
+                      or name == 'cmd_vel')
+# Without a description nothing else says where these are.
+_SHAPE = ('footprint', 'lidar_pose', 'camera_pose', 'imu_pose')
+
+
+@dataclass(frozen=True)
+class RobotProfile:
+    """One robot, checked as a whole."""
+
+    name: str
+    path: Path
+    description: Path | None  # xacro
+    command_timeout: float  # s
+    command_timeout_verified_by: str
+    stamped_cmd_vel: bool
+    parameters: Mapping[str, Value]  # dotted `robot.*`
+    topics: Mapping[str, str]  # name in the interface table -> the robot's name
+
+
+def load_profile(name: str) -> RobotProfile:
+    """Read a profile by name (config/robots/NAME.yaml) or path.
+
+    Raises ConfigError naming the file, the key and what it takes.
+    """
+    file = name if name.endswith(('.yaml', '.yml')) else f'{name}.yaml'
+    try:
+        path = find('config/robots', file)
+    except FileNotFoundError as error:
+        raise ConfigError(f'robot: {error}') from error
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
+    try:
+        return _profile(path, data)
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
+
+
+def _profile(path: Path, data: Any) -> RobotProfile:
+    if not isinstance(data, dict):
+        raise ConfigError(f'takes a map with {", ".join(_KEYS)}')
+    unknown = sorted(set(data) - set(_KEYS))
+    if unknown:
+        raise ConfigError(f'unknown key {unknown[0]!r}; it takes {", ".join(_KEYS)}')
+    for key, kind in _KEYS.items():
+        if key not in data:
+            raise ConfigError(f'{key} is missing'
+                              + ('; the base must stop by itself when cmd_vel falls silent'
+                                 if key.startswith('command_timeout') else ''))
+        if not isinstance(data[key], kind) or (kind is not bool and isinstance(data[key], bool)):
+            raise ConfigError(f'{key}: {data[key]!r} has the wrong type')
+    if not data['command_timeout_verified_by'].strip():
+        raise ConfigError('command_timeout_verified_by is empty; it takes who measured the '
+                          'command timeout of the base, and how')
+    if 'command_timeout' in data['robot']:
+        raise ConfigError('command_timeout belongs to the top level, not to robot')
+    for topic, target in data['topics'].items():
+        if topic not in _ROBOT_TOPICS:
+            raise ConfigError(f'topics: {topic!r} is not a topic of the robot; it takes '
+                              + ', '.join(_ROBOT_TOPICS))
+        if not isinstance(target, str) or not target:
+            raise ConfigError(f'topics: {topic}: {target!r} is not a topic name')
+    description: Path | None = None
+    values: dict[str, Any] = {}
+    if data['description']:
+        try:
+            description = find('description', data['description'])
+        except FileNotFoundError as error:
+            raise ConfigError(str(error)) from error
+        values.update(_described(description))
+    else:
+        missing = [key for key in _SHAPE if key not in data['robot']]
+        if missing:
+            raise ConfigError(f'robot.{missing[0]} is missing; without a description the profile '
+                              f'states {", ".join(_SHAPE)}')
+    values.update({f'robot.{key}': value for key, value in data['robot'].items()})
+    values['robot.command_timeout'] = float(data['command_timeout'])
+    prefix = len('robot.')
+    from_mapping(RobotConfig, {key[prefix:]: value for key, value in values.items()})
+    return RobotProfile(
+        name=data['name'], path=path, description=description,
+        command_timeout=float(data['command_timeout']),
+        command_timeout_verified_by=data['command_timeout_verified_by'].strip(),
+        stamped_cmd_vel=data['stamped_cmd_vel'], parameters=values, topics=dict(data['topics']))
+
+
+def _described(xacro: Path) -> dict[str, Any]:
+    """Footprint and sensor poses of a xacro as `robot.*` parameters."""
+    from karpathy_control.worlds.robot import load_robot
+
+    return dict(load_robot(xacro).robot_parameters())
+
+
+def robot_description(profile: RobotProfile) -> str:
+    """The URDF text of a profile that has a description."""
+    from karpathy_control.worlds.robot import load_robot
+
+    if profile.description is None:
+        raise ConfigError(f'{profile.path}: has no description')
+    return str(load_robot(profile.description).urdf)

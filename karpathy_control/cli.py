@@ -1,0 +1,60 @@
+"""`karpathy-control`: one command, its sub-commands imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from karpathy_control.contracts.card import WeightsError
+from karpathy_control.contracts.config import ConfigError
+
+# name -> module with main(argv) -> exit status, and what it does
+COMMANDS = {
+    'up': ('karpathy_control.bringup.runner', 'start the whole loop and keep it up'),
+    'demo': ('karpathy_control.evaluation.demo', 'drive to goals in a generated world, report'),
+    'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
+    'evaluate': ('karpathy_control.evaluation.batched', 'measure the policy in a suite of worlds'),
+    'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
+    'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),
+    'params': ('karpathy_control.bringup.parameters', 'print every parameter (YAML or Markdown)'),
+}
+
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
+
+
+def usage() -> str:
+    """The commands, one a line."""
+    lines = [f'  {name:10} {text}' for name, (_, text) in COMMANDS.items()]
+    return '\n'.join(['usage: karpathy-control COMMAND [ARGUMENTS]', '', *lines, '',
+                      'karpathy-control COMMAND --help says more.'])
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit status. An error of the user is one line and 2."""
+    if not argv or argv[0] in ('-h', '--help', 'help'):
+        print(usage())
+        return 0 if argv else EXIT_REFUSED
+    name, *rest = argv
+    if name not in COMMANDS:
+        print(f'karpathy-control: unknown command {name!r}; it takes {", ".join(COMMANDS)}',
+              file=sys.stderr)
+        return EXIT_REFUSED
+    try:
+        status = importlib.import_module(COMMANDS[name][0]).main(rest)
+        return int(status or 0)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except (ConfigError, WeightsError, FileNotFoundError) as error:
+        print(f'karpathy-control {name}: {error}', file=sys.stderr)
+        return EXIT_REFUSED
+
+
+def main() -> int:
+    """Console entry point."""
+    return run(sys.argv[1:])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
