@@ -101,8 +101,10 @@ def _observation(i: int, rng: np.random.Generator) -> Observation:
         rng.normal(size=(layout.IMU_SAMPLES, 6)).astype(np.float32), goal=(3.0, 1.0))
 
 
-def _usage(pid: int) -> tuple[float, float]:
-    """CPU seconds and resident MB of a process."""
+def _usage(pid: int | None) -> tuple[float, float]:
+    """CPU seconds and resident MB of a process; zeros while it is down."""
+    if pid is None:
+        return 0.0, 0.0
     fields = Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
     resident = int(Path(f'/proc/{pid}/statm').read_text().split()[1])
     return (int(fields[11]) + int(fields[12])) / TICKS, resident * PAGE / 1e6

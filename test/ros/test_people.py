@@ -1,7 +1,14 @@
 """What people may do while the loop runs: goals, cancel, teleop, emergency stop, parameters."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 from conftest import moving, still
+
+from karpathy_control.bringup.environment import environment
 
 pytestmark = pytest.mark.ros
 
@@ -52,3 +59,62 @@ def test_live_parameters(loop):
     running.wait(lambda e: 0.05 < e['v'] < 0.23, 5.0, 'the new limit to act')
     for _ in range(10):
         assert running.wait(lambda e: True, 2.0, 'status')['v'] < 0.25
+
+
+SECOND_COMMANDER = """
+import sys, rclpy
+from geometry_msgs.msg import TwistStamped
+rclpy.init()
+node = rclpy.create_node('intruder')
+publisher = node.create_publisher(TwistStamped, 'cmd_vel', 10)
+sys.stdin.read()
+"""
+
+
+def test_a_second_commander_on_cmd_vel_stops_the_robot_while_it_is_there(loop):
+    running = loop()
+    running.drive()
+    intruder = subprocess.Popen([sys.executable, '-c', SECOND_COMMANDER], stdin=subprocess.PIPE,
+                                env={**os.environ, **environment('local')})
+    try:
+        stopped = running.wait(lambda e: 'second_commander' in e['reasons'], 10.0, 'its reason')
+        assert stopped['mode'] == 'stopped'
+        running.wait(still, 3.0, 'standing')
+    finally:
+        intruder.communicate(b'')
+    running.wait(lambda e: e['mode'] == 'autonomous', 15.0, 'going on')
+
+
+LIFECYCLE = """
+import sys, rclpy
+from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.msg import Transition
+rclpy.init()
+node = rclpy.create_node('manager')
+client = node.create_client(ChangeState, 'sensor/change_state')
+assert client.wait_for_service(30.0)
+for transition in map(int, sys.argv[1:]):
+    request = ChangeState.Request(transition=Transition(id=transition))
+    future = client.call_async(request)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=30.0)
+    print(transition, future.result().success)
+"""
+
+
+def test_an_external_manager_drives_a_node_that_does_not_start_itself(tmp_path, domain):
+    env = {**os.environ, **environment('local')}
+    log = tmp_path / 'sensor.log'
+    with log.open('w') as out:
+        node = subprocess.Popen([sys.executable, '-m', 'karpathy_control.nodes.sensor',
+                                 '--ros-args', '-p', 'autostart:=false'], env=env, stdout=out,
+                                stderr=subprocess.STDOUT)
+    try:
+        # configure 1, activate 3, deactivate 4, cleanup 2, and all again after the cleanup
+        order = ['1', '3', '4', '2', '1', '3']
+        done = subprocess.run([sys.executable, '-c', LIFECYCLE, *order], env=env, timeout=120,
+                              capture_output=True, text=True, check=True)
+        assert done.stdout.split('\n')[:-1] == [f'{t} True' for t in order]
+    finally:
+        node.send_signal(signal.SIGINT)
+        assert node.wait(20) == 0, log.read_text()
+    assert log.read_text().count(': active') == 2
