@@ -37,7 +37,7 @@ def distance_to_box(x: FloatGrid, y: FloatGrid, b: Box) -> FloatGrid:
 
 def clearance_at(x: FloatGrid, y: FloatGrid, cylinders: Iterable[Cylinder],
                  boxes: Iterable[Box], height: float = math.inf) -> FloatGrid:
-    """Plan distance from points to the nearest obstacle that begins below `height`, m."""
+    """Plan distance from points to the nearest obstacle that begins below `height` m, in m."""
     nearest = np.full(np.shape(x), np.inf)
     for c in cylinders:
         if c.bottom < height:
@@ -87,25 +87,13 @@ class FreeSpace:
             return np.zeros_like(label, dtype=bool)
         return label == 1 + int(np.argmax(np.bincount(label.ravel())[1:]))
 
-    def path_lengths(self, region: BoolGrid, x: float, y: float, limit: float = np.inf
-                     ) -> FloatGrid:
-        """Length of the shortest 8-connected way from (x, y) within `region`, m; inf beyond.
-
-        Shape: (rows, columns).
-        """
-        graph, node = self._graph(region)
-        lengths = np.full(region.shape, np.inf)
-        source = node[self.index(x, y)]
-        if source >= 0:
-            lengths[region] = csgraph.dijkstra(graph, indices=source, limit=limit)
-        return lengths
-
-    def _graph(self, region: BoolGrid) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
+    def roadmap(self, region: BoolGrid) -> Roadmap:
+        """The 8-connected graph of the cells of `region`, for path lengths."""
         node = np.full(region.shape, -1)
         node[region] = np.arange(np.count_nonzero(region))
+        width = region.shape[1]
         rows, columns, weights = [], [], []
         for shift_y, shift_x in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            width = region.shape[1]
             a = node[:len(node) - shift_y, max(0, -shift_x):width - max(0, shift_x)]
             b = node[shift_y:, max(0, shift_x):width - max(0, -shift_x)]
             both = (a >= 0) & (b >= 0)
@@ -115,4 +103,25 @@ class FreeSpace:
                                    self.cell * math.hypot(shift_x, shift_y)))
         count = int(np.count_nonzero(region))
         entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_matrix(entries, shape=(count, count)), node
+        return Roadmap(self, region, node, sparse.csr_matrix(entries, shape=(count, count)))
+
+
+@dataclass(frozen=True)
+class Roadmap:
+    """Neighbouring cells of a region and how far apart they are."""
+
+    space: FreeSpace
+    region: BoolGrid  # (rows, columns)
+    node: NDArray[np.int64]  # (rows, columns) number of a cell in the graph, -1 outside
+    graph: sparse.csr_matrix  # (nodes, nodes) m
+
+    def lengths(self, x: float, y: float, limit: float = np.inf) -> FloatGrid:
+        """Length of the shortest way from (x, y) to each cell, m; inf beyond `limit`.
+
+        Shape: (rows, columns). All inf where the point is outside of the region.
+        """
+        lengths = np.full(self.region.shape, np.inf)
+        source = self.node[self.space.index(x, y)]
+        if source >= 0:
+            lengths[self.region] = csgraph.dijkstra(self.graph, indices=source, limit=limit)
+        return lengths

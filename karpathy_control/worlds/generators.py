@@ -28,6 +28,7 @@ START_CLEARANCE = 0.7  # m
 DISC = 0.40  # m, the disc that must get everywhere
 WALL = 0.1  # m, half the thickness of an outer wall
 WALL_TOP = 1.0  # m
+MOVER_RADIUS = 0.15, 0.3  # m, range
 MOVER_PASSAGE = 0.8  # m left between a mover's lane and what stands still
 ATTEMPTS = 400
 
@@ -245,6 +246,7 @@ def _goals(rng: Generator, space: FreeSpace, region: np.ndarray, start: tuple[fl
     """Goals one after another, or None where the layout has no such chain."""
     grid_x, grid_y = np.meshgrid(space.x, space.y)
     fits = region & (space.clearance >= GOAL_CLEARANCE)
+    roadmap = space.roadmap(region)
     chain = [start]
     for _ in range(GOALS):
         x, y = chain[-1]
@@ -252,7 +254,7 @@ def _goals(rng: Generator, space: FreeSpace, region: np.ndarray, start: tuple[fl
         allowed = fits & (distance >= GOAL_NEAR) & (distance <= GOAL_FAR)
         for other_x, other_y in chain:
             allowed &= np.hypot(grid_x - other_x, grid_y - other_y) >= GOAL_APART
-        allowed &= np.isfinite(space.path_lengths(region, x, y, PATH_MAX))
+        allowed &= np.isfinite(roadmap.lengths(x, y, PATH_MAX))
         goal = _choose(rng, space, allowed)
         if goal is None:
             return None
@@ -262,33 +264,34 @@ def _goals(rng: Generator, space: FreeSpace, region: np.ndarray, start: tuple[fl
 
 def _movers(rng: Generator, space: FreeSpace, region: np.ndarray,
             keep_clear: tuple[tuple[float, float], ...]) -> tuple[Mover, ...] | None:
-    """Three to five movers whose lanes leave a way past and keep off start and goals."""
+    """Three to five movers whose lanes leave a way past and keep off start and goals.
+
+    None where fewer than two found room.
+    """
     wanted = int(rng.integers(3, 6))
+    grid_x, grid_y = np.meshgrid(space.x, space.y)
+    fits = region & (space.clearance >= MOVER_RADIUS[1] + MOVER_PASSAGE)
+    for x, y in keep_clear:
+        fits &= np.hypot(grid_x - x, grid_y - y) >= MOVER_RADIUS[1] + MOVER_PASSAGE
+    cells = np.argwhere(fits)
     movers: list[Mover] = []
     lanes: list[np.ndarray] = []
-    places = np.array(keep_clear)
-    for _ in range(60 * wanted):
+    for _ in range(100 * wanted if len(cells) else 0):
         if len(movers) == wanted:
             break
-        radius = float(rng.uniform(0.15, 0.3))
-        corners = []
-        for _ in range(int(rng.integers(2, 5))):
-            spot = _choose(rng, space, region)
-            if spot is not None:
-                corners.append(spot)
+        picked = cells[rng.integers(len(cells), size=int(rng.integers(2, 5)))]
+        corners = [(float(space.x[column]), float(space.y[row])) for row, column in picked]
         lane = _sample(corners)
-        rows = np.clip(np.rint((lane[:, 1] - space.y[0]) / space.cell), 0, len(space.y) - 1)
-        columns = np.clip(np.rint((lane[:, 0] - space.x[0]) / space.cell), 0, len(space.x) - 1)
-        static = space.clearance[rows.astype(int), columns.astype(int)].min()
-        apart = np.linalg.norm(lane[:, None] - places[None], axis=2).min()
-        others = min((np.linalg.norm(lane[:, None] - other[None], axis=2).min()
-                      for other in lanes), default=np.inf)
-        if (len(corners) < 2 or static < radius + MOVER_PASSAGE or apart < radius + 0.8
-                or others < 1.0 or len(lane) < 30):
+        rows = np.rint((lane[:, 1] - space.y[0]) / space.cell).astype(int)
+        columns = np.rint((lane[:, 0] - space.x[0]) / space.cell).astype(int)
+        if len(lane) < 30 or not fits[rows, columns].all() or any(
+                np.hypot(*(lane[:, None] - other[None]).T).min() < 1.0 for other in lanes):
             continue
         lanes.append(lane)
-        speed, phase = float(rng.uniform(0.2, 0.6)), float(rng.uniform(0.0, 0.1 * len(lane)))
-        movers.append(Mover(tuple(corners), speed, radius, phase, float(rng.uniform(0.6, 1.2))))
+        movers.append(Mover(tuple(corners), float(rng.uniform(0.2, 0.6)),
+                            float(rng.uniform(*MOVER_RADIUS)),
+                            float(rng.uniform(0.0, 0.1 * len(lane))),
+                            float(rng.uniform(0.6, 1.2))))
     return tuple(movers) if len(movers) >= 2 else None
 
 

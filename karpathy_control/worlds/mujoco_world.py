@@ -28,6 +28,7 @@ from karpathy_control.contracts.types import (
 from karpathy_control.contracts.world import World
 from karpathy_control.worlds.base_driver import BaseDriver
 from karpathy_control.worlds.mjcf import build_model, mover_name
+from karpathy_control.worlds.movers import Track
 from karpathy_control.worlds.rays import Camera, Lidar
 from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
 
@@ -80,8 +81,8 @@ class MujocoWorld:
         self._average = np.zeros((2, model.nv))  # mean speed of the left and the right wheels
         self._average[0, self._wheel_speeds[:left]] = 1.0 / left
         self._average[1, self._wheel_speeds[left:]] = 1.0 / len(self.robot.right_joints)
-        self._mocap = [int(model.body_mocapid[body(mover_name(i))])
-                       for i in range(len(self.world.movers))]
+        self._tracks = [(int(model.body_mocapid[body(mover_name(i))]), Track(mover))
+                        for i, mover in enumerate(self.world.movers)]
 
     def reset(self) -> None:
         """Put the robot and the movers to their start and forget contacts; time goes on."""
@@ -133,9 +134,12 @@ class MujocoWorld:
         self._integrate_odometry(dt)
 
     def _place_movers(self) -> None:
+        if not self._tracks:
+            return
         t = (self._steps - self._episode_start) * self.config.physics_step
-        for mover, mocap in zip(self.world.movers, self._mocap, strict=True):
-            self._data.mocap_pos[mocap, :2] = mover.position(t)
+        positions = self._data.mocap_pos
+        for mocap, track in self._tracks:
+            positions[mocap, :2] = track.at(t)
 
     def _note_contacts(self) -> None:
         if self._sensordata[6] > self._sensordata[7]:  # with anything, with the floor
