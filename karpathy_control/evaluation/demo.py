@@ -1,0 +1,241 @@
+"""`karpathy-control demo`: the whole loop drives to goals in a generated world, then a report.
+
+Every node runs as its own process over real ROS 2; this program only starts them, reads what the
+observer says, shows it and writes the report. The last line on standard output is one JSON
+object; doc/results.md says what its keys mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from karpathy_control.bringup.plan import NodeSpec, Plan, plan
+from karpathy_control.bringup.runner import RunError, Runner
+from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
+from karpathy_control.contracts.config.sim import FAMILIES
+from karpathy_control.evaluation.progress import Progress, make_progress
+from karpathy_control.evaluation.report import write_index, write_report
+from karpathy_control.evaluation.run_data import RunData, combined, goals_in_odom
+from karpathy_control.worlds.generators import generate
+
+POLL_PERIOD = 0.05  # s
+START_LIMIT = 180.0  # s until the robot takes its first goal; a first start compiles kernels
+QUIET_LIMIT = 20.0  # s without a word from the observer
+SPARE = 30.0  # s over the sum of all goal timeouts
+PREFIX = 'robot.'
+
+
+class DemoError(RuntimeError):
+    """The episode could not be driven to its end; the text says why."""
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `3`, `0..19` (both ends) or `0,4,7..9`. ArgumentTypeError names what is taken."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(','):
+            first, dots, last = part.partition('..')
+            seeds += range(int(first), int(last) + 1) if dots else [int(first)]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0:
+        raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes seeds such as 3, '
+                                         '0..19 or 0,4,7..9')
+    return seeds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='karpathy-control demo',
+                                     description='Drive to goals in a generated world and report.')
+    parser.add_argument('--world', choices=FAMILIES, default='mixed', help='world family')
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument('--seed', type=int, default=0, help='seed of world, noise and drift')
+    seeds.add_argument('--seeds', type=parse_seeds, metavar='LIST',
+                       help='several seeds one after another: 0..19 or 0,4,7..9')
+    parser.add_argument('--goals', type=int, default=5, help='goals one after another')
+    parser.add_argument('--headless', action='store_true', help='plain lines, no live display')
+    parser.add_argument('--out', type=Path, help='folder of report, pictures and logs '
+                        '(default: runs/demo/WORLD-SEED)')
+    parser.add_argument('--rate-factor', type=float, default=1.0,
+                        help='simulated seconds per second')
+    parser.add_argument('--robot', default='jackal', help='profile in config/robots, or a path')
+    parser.add_argument('--params-file', default='', help='ROS parameter file')
+    parser.add_argument('--timeout', type=float, default=60.0, help='seconds for each goal')
+    parser.add_argument('--min-reached', type=float, default=1.0,
+                        help='share of goals that must be reached for exit status 0')
+    parser.add_argument('--max-contacts', type=int, default=0,
+                        help='contacts that exit status 0 allows')
+    return parser
+
+
+def episode_plan(options: argparse.Namespace, seed: int, goals: list[tuple[float, float]],
+                 frames: Path) -> Plan:
+    """The plan of the whole loop with the observer as one more process.
+
+    `goals` in odom, m. Raises ConfigError as `bringup.plan.plan` does.
+    """
+    values = {'world': 'mujoco', 'dds_profile': 'local', 'robot': options.robot,
+              'world_family': options.world, 'seed': str(seed),
+              'rate_factor': str(options.rate_factor)}
+    if options.params_file:
+        values['params_file'] = options.params_file
+    base = plan(values)
+    observer = NodeSpec(
+        executable='observer', name='observer', respawn=False, stop_stage=0,
+        parameters={'observer': {'use_sim_time': True}},
+        arguments=('--goals=' + ';'.join(f'{x:.4f},{y:.4f}' for x, y in goals),
+                   f'--timeout={options.timeout}', f'--frames={frames}'))
+    environment = {**base.environment}
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        # Two demos on one machine must not hear each other; 1 to 101 is free of port clashes.
+        environment['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
+    return replace(base, nodes=(*base.nodes, observer), environment=environment)
+
+
+class EventReader:
+    """Follows the observer's log and yields its JSON lines; other lines are ROS logging."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b''
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the events that are new."""
+        if not self._path.is_file():
+            return
+        with self._path.open('rb') as file:
+            file.seek(self._offset)
+            data = file.read()
+            self._offset = file.tell()
+        *lines, self._rest = (self._rest + data).split(b'\n')
+        for line in lines:
+            if line.startswith(b'{'):
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict):
+                    yield event
+
+
+def drive(runner: Runner, run: RunData, progress: Progress, timeout: float) -> None:
+    """Follow a started loop to its `done`. Raises DemoError or RunError where it ends early."""
+    reader = EventReader(runner.log('observer'))
+    begun = heard = time.monotonic()
+    started: float | None = None
+    while True:
+        runner.poll()
+        gone = runner.pid('observer') is None
+        for event in reader.read():
+            heard = time.monotonic()
+            if started is None and (event.get('goal_index') or 0) >= 0 \
+                    and event.get('goal') is not None:
+                started = heard
+            run.take(event)
+            progress.event(event, run)
+            if event.get('event') == 'done':
+                return
+        now = time.monotonic()
+        if gone:
+            raise DemoError(f'the observer ended early; see {runner.log("observer")}')
+        if started is None and now - begun > START_LIMIT:
+            last = run.statuses[-1] if run.statuses else {}
+            raise DemoError(f'no goal was taken within {START_LIMIT:.0f} s: mode '
+                            f'{last.get("mode") or "unknown"}, reasons '
+                            f'{" ".join(last.get("reasons", [])) or "none"}; logs in '
+                            f'{runner.folder}')
+        if started is not None and now - heard > QUIET_LIMIT:
+            raise DemoError(f'the observer has been silent for {QUIET_LIMIT:.0f} s; logs in '
+                            f'{runner.folder}')
+        if started is not None and now - started > timeout * len(run.goals) + SPARE:
+            raise DemoError(f'not done {SPARE:.0f} s after the last goal\'s timeout; logs in '
+                            f'{runner.folder}')
+        time.sleep(POLL_PERIOD)
+
+
+def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: Progress
+                ) -> tuple[RunData, dict[str, Any]]:
+    """Drive one seed and write its report; returns the data and the machine-readable result."""
+    world = generate(options.world, seed)
+    if not 1 <= options.goals <= len(world.goals):
+        raise ConfigError(f'--goals: {options.goals} is not accepted; this world takes 1 to '
+                          f'{len(world.goals)}')
+    goals = world.goals[:options.goals]
+    run = RunData(world, goals)
+    frames = (folder / 'frames').absolute()
+    frames.mkdir(parents=True, exist_ok=True)
+    what = episode_plan(options, seed, goals_in_odom(world, options.goals), frames)
+    problem = ''
+    progress.begin(options.world, seed, len(goals))
+    runner = Runner(what, folder / 'logs')
+    runner.folder.mkdir(parents=True, exist_ok=True)
+    for old in (*runner.folder.glob('*.log'), *frames.glob('*.png')):
+        old.unlink()  # of an earlier run in the same folder
+    try:
+        with runner:
+            drive(runner, run, progress, options.timeout)
+    except (DemoError, RunError) as error:
+        problem = str(error)
+    command = f'karpathy-control demo --world {options.world} --seed {seed}'
+    robot = from_mapping(RobotConfig, {name.removeprefix(PREFIX): value for name, value
+                                       in what.profile.parameters.items()
+                                       if name.startswith(PREFIX)})
+    report = write_report(
+        folder / 'report.html', run, robot.polygon, robot.lidar_pose[2], robot.height, command,
+        {'robot': what.profile.name, 'rate factor': f'{options.rate_factor:g}',
+         'arguments': shlex.join(sys.argv[1:]) or '-'})
+    result = run.result(str(report))
+    if problem:
+        result['error'] = problem
+    progress.end(run, problem)
+    return run, result
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. 0: enough goals reached and no contact too many; 1: not; 2: refused."""
+    options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    seeds = options.seeds if options.seeds is not None else [options.seed]
+    several = options.seeds is not None
+    root = options.out or Path('runs') / 'demo'
+    name = options.world
+    results: dict[int, dict[str, Any]] = {}
+    latencies: list[float] = []
+    for seed in seeds:
+        folder = root if options.out and not several else root / f'{name}-{seed}'
+        with make_progress(options.headless) as progress:
+            run, result = run_episode(options, seed, folder, progress)
+        latencies += run.done.get('latencies', [])
+        results[seed] = result
+        if several:
+            print(json.dumps({'seed': seed, **result}), flush=True)
+    if several:
+        index = root / f'{name}-sweep.html'
+        final = combined(results, latencies, str(index))
+        write_index(index, final, options.world, f'karpathy-control demo {shlex.join(argv)}')
+    else:
+        final = results[seeds[0]]
+    print(json.dumps(final), flush=True)
+    enough = final['reached'] >= options.min_reached * final['goals']
+    failed = any('error' in result for result in results.values())
+    return 0 if enough and final['contacts'] <= options.max_contacts and not failed else 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # the runner stops the loop in order on its way out
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
