@@ -80,6 +80,10 @@ def parse_urdf(urdf: str, source: str = 'URDF text') -> RobotDescription:
     """Measure the robot of a URDF. Raises ConfigError naming `source` and what is missing."""
     root = ET.fromstring(urdf)
     frames = _frames(root, source)
+    adrift = [link.get('name') for link in root.iter('link') if link.get('name') not in frames]
+    if adrift:
+        raise ConfigError(f'robot description {source}: no joint leads from {BASE_FRAME} to '
+                          f'{", ".join(map(repr, adrift))}')
     poses: dict[str, Any] = {}
     for field, frame in SENSOR_FRAMES.items():
         if frame not in frames:
