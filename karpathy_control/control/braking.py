@@ -1,0 +1,288 @@
+"""The check of one command: does its braking manoeuvre stay in space observed free?
+
+The manoeuvre after a command is looked at for a base that answers as late as it may and for one
+that answers at once. Late: for `reaction` seconds the robot goes from its measured velocity
+towards the command that is already under way, for one `tick` towards the new one, then it brakes.
+At once: it goes towards the new command for `reaction` and `tick`, then it brakes. The braking
+follows the arc that the robot is on, both axes falling linearly to zero together; all within the
+acceleration limits. With both clear, a later tick that finds nothing better carries the braking
+on, and what was checked here is what is then driven, whatever the latency within its bound.
+
+The footprint is exact. The time step follows the clearance (conservative advancement): where the
+nearest obstacle is d beyond its margin, the next pose to look at is the one before which no point
+of the footprint can have moved by d. Steps end at 5 mm, and half of that is added to the margin,
+so between the poses nothing is missed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from karpathy_control.control.footprint import signed_distance
+from karpathy_control.control.limits import approach, brake, braking_time
+from karpathy_control.control.memory import EMPTY
+
+_LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
+_FAR = 1e9
+_SAME = 1e-6  # m, rounding: as close as at the start is not closer
+
+
+class Motion(NamedTuple):
+    """What the robot can do, and what the check adds to it."""
+
+    acceleration: float  # m/s^2
+    deceleration: float  # m/s^2
+    turn_acceleration: float  # rad/s^2, both ways
+    reaction: float  # s
+    tick: float  # s
+    margin: float  # m
+    obstacle_speed: float  # m/s
+
+
+class Scene(NamedTuple):
+    """What lies round one robot at one moment; odom frame."""
+
+    px: NDArray[np.float64]  # (n,) m, obstacle points; only `count` are valid
+    py: NDArray[np.float64]
+    start: NDArray[np.float64]  # (n,) m, their distance to the footprint where the robot is now
+    count: int
+    free: NDArray[np.float32]  # (H, W) s, when a slot was last observed free
+    excused: NDArray[np.int64]  # (m,) slots that are unknown and under the outline already
+    excused_count: int
+    origin_x: int  # of the window
+    origin_y: int
+    base_x: int  # global index of slot 0, or of the one before it
+    base_y: int
+    oldest: float  # s, what was seen before this is unknown
+
+
+@njit(cache=True, nogil=True)
+def stop_reach(v, w, motion):
+    """Bound in m on how far the base can get before it stands, from speeds up to v and w."""
+    total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
+    return v * (motion.reaction + motion.tick + 0.5 * total)
+
+
+@njit(cache=True, nogil=True)
+def _slot(scene, x, y, cell):
+    """Slot of an odom point as one number, -1 outside the window."""
+    size = scene.free.shape[0]
+    i = math.floor(x / cell)
+    j = math.floor(y / cell)
+    if (i < scene.origin_x or j < scene.origin_y or i >= scene.origin_x + size
+            or j >= scene.origin_y + size):
+        return -1
+    i -= scene.base_x
+    j -= scene.base_y
+    if i >= size:
+        i -= size
+    if j >= size:
+        j -= size
+    return j * size + i
+
+
+@njit(cache=True, nogil=True)
+def _known(scene, slot):
+    size = scene.free.shape[0]
+    return slot >= 0 and scene.free[slot // size, slot % size] >= scene.oldest
+
+
+@njit(cache=True, nogil=True)
+def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
+    """Gather what lies within `reach` m of robot b's base. Returns (Scene, clearance m).
+
+    The clearance is that of the footprint where the robot is, infinite where nothing is near.
+    """
+    size = memory.free_seen.shape[1]
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    origin_x = memory.origin[b, 0]
+    origin_y = memory.origin[b, 1]
+    oldest = max(now - rules.memory_time, EMPTY + 1.0)
+    low_i = max(math.floor((x - reach) / rules.cell), origin_x)
+    high_i = min(math.floor((x + reach) / rules.cell), origin_x + size - 1)
+    low_j = max(math.floor((y - reach) / rules.cell), origin_y)
+    high_j = min(math.floor((y + reach) / rules.cell), origin_y + size - 1)
+    beams = memory.scan.shape[1]
+    room = beams + 4 * max(high_i - low_i + 1, 0) * max(high_j - low_j + 1, 0)
+    px = np.empty(room)
+    py = np.empty(room)
+    start = np.empty(room)
+    n = 0
+    reach2 = reach * reach
+    for k in range(beams):
+        ux = memory.scan[b, k, 0]
+        uy = memory.scan[b, k, 1]
+        if (ux - x) ** 2 + (uy - y) ** 2 < reach2:  # false for NaN
+            px[n] = ux
+            py[n] = uy
+            n += 1
+    for layer in range(2):
+        seen = memory.lidar_seen[b] if layer == 0 else memory.camera_seen[b]
+        points = memory.lidar[b] if layer == 0 else memory.camera[b]
+        latest = memory.scan_time[b] if layer == 0 else np.float32(np.inf)
+        for gj in range(low_j, high_j + 1):
+            j = gj % size
+            for gi in range(low_i, high_i + 1):
+                i = gi % size
+                if seen[j, i] < oldest or seen[j, i] == latest:
+                    continue  # forgotten, or among the scan's own points already
+                px[n] = points[j, i, 0]
+                py[n] = points[j, i, 1]
+                n += 1
+                if points[j, i, 2] != points[j, i, 0] or points[j, i, 3] != points[j, i, 1]:
+                    px[n] = points[j, i, 2]
+                    py[n] = points[j, i, 3]
+                    n += 1
+    clearance = np.inf
+    horizon = motion.margin + _LEAST_STEP + motion.obstacle_speed * 10.0
+    for k in range(n):
+        dx = px[k] - x
+        dy = py[k] - y
+        bound = max(min(clearance, _FAR), horizon) + footprint.radius
+        start[k] = _FAR
+        if dx * dx + dy * dy < bound * bound:
+            start[k] = signed_distance(footprint, c * dx + s * dy, c * dy - s * dx)
+            clearance = min(clearance, start[k])
+    excused = np.empty(samples.shape[0], np.int64)
+    base_x = origin_x - origin_x % size
+    base_y = origin_y - origin_y % size
+    scene = Scene(px, py, start, n, memory.free_seen[b], excused, 0, origin_x, origin_y, base_x,
+                  base_y, oldest)
+    m = 0
+    for k in range(samples.shape[0]):
+        slot = _slot(scene, x + c * samples[k, 0] - s * samples[k, 1],
+                     y + s * samples[k, 0] + c * samples[k, 1], rules.cell)
+        if not _known(scene, slot):
+            excused[m] = slot
+            m += 1
+    return Scene(px, py, start, n, memory.free_seen[b], excused, m, origin_x, origin_y, base_x,
+                 base_y, oldest), clearance
+
+
+@njit(cache=True, nogil=True)
+def room_at(scene, footprint, x, y, yaw, need, cap):
+    """Least room in m beyond what each point needs, at most `cap`; negative is a violation.
+
+    A point needs `need` m, or no more than it had at the start: whoever is too close already may
+    move, but not closer.
+    """
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    least = cap
+    for k in range(scene.count):
+        dx = scene.px[k] - x
+        dy = scene.py[k] - y
+        bound = least + need + footprint.radius
+        if dx * dx + dy * dy >= bound * bound:
+            continue
+        room = signed_distance(footprint, c * dx + s * dy, c * dy - s * dx) - min(
+            need, scene.start[k] - _SAME)
+        if room < least:
+            least = room
+            if least < 0.0:  # look at this one first the next time
+                scene.px[k], scene.px[0] = scene.px[0], scene.px[k]
+                scene.py[k], scene.py[0] = scene.py[0], scene.py[k]
+                scene.start[k], scene.start[0] = scene.start[0], scene.start[k]
+                return least
+    return least
+
+
+@njit(cache=True, nogil=True)
+def seen_at(scene, samples, x, y, yaw, cell):
+    """Whether the outline lies in observed cells, or in those it covered at the start."""
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    for k in range(samples.shape[0]):
+        slot = _slot(scene, x + c * samples[k, 0] - s * samples[k, 1],
+                     y + s * samples[k, 0] + c * samples[k, 1], cell)
+        if _known(scene, slot):
+            continue
+        found = False
+        for m in range(scene.excused_count):
+            if scene.excused[m] == slot:
+                found = True
+                break
+        if slot < 0 or not found:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def advance(x, y, yaw, v, w, dt):
+    """Exact unicycle motion at constant v (m/s) and w (rad/s)."""
+    turn = w * dt
+    if abs(turn) < 1e-6:
+        mid = yaw + 0.5 * turn
+        return x + v * dt * math.cos(mid), y + v * dt * math.sin(mid), yaw + turn
+    r = v / w
+    return (x + r * (math.sin(yaw + turn) - math.sin(yaw)),
+            y - r * (math.cos(yaw + turn) - math.cos(yaw)), yaw + turn)
+
+
+@njit(cache=True, nogil=True)
+def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, braking, duration,
+          elapsed):
+    """Drive one part of a manoeuvre from (x, y, yaw) at (v0, w0) and look at every pose.
+
+    Not braking: towards (v1, w1) within the acceleration limits. Braking: along the arc of
+    (v0, w0). `elapsed` is the time since now, s. Returns (clear, x, y, yaw) at the end or at the
+    violation.
+    """
+    need = motion.margin + 0.5 * _LEAST_STEP
+    t = 0.0
+    room = room_at(scene, footprint, x, y, yaw, need + motion.obstacle_speed * elapsed, cell)
+    while duration - t > 1e-9:
+        if braking:
+            v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, t)
+            rate = abs(v) + abs(w) * footprint.radius
+        else:
+            rate = max(abs(v0), abs(v1)) + max(abs(w0), abs(w1)) * footprint.radius
+        h = duration - t
+        if rate > 1e-9:
+            h = min(h, min(max(room, _LEAST_STEP), cell) / (rate + motion.obstacle_speed))
+        middle = t + 0.5 * h
+        if braking:
+            v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, middle)
+        else:
+            v = approach(v0, v1, motion.acceleration, motion.deceleration, middle)
+            w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, middle)
+        x, y, yaw = advance(x, y, yaw, v, w, h)
+        t += h
+        if rate <= 1e-9:
+            continue  # standing: passive, whatever comes
+        room = room_at(scene, footprint, x, y, yaw,
+                       need + motion.obstacle_speed * (elapsed + t), cell)
+        if room < 0.0 or not seen_at(scene, samples, x, y, yaw, cell):
+            return False, x, y, yaw
+    return True, x, y, yaw
+
+
+@njit(cache=True, nogil=True)
+def react(motion, velocity_v, velocity_w, last_v, last_w):
+    """Velocity after the reaction time, on the way to the command under way."""
+    return (approach(velocity_v, last_v, motion.acceleration, motion.deceleration,
+                     motion.reaction),
+            approach(velocity_w, last_w, motion.turn_acceleration, motion.turn_acceleration,
+                     motion.reaction))
+
+
+@njit(cache=True, nogil=True)
+def approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1,
+                       duration, elapsed):
+    """Whether going from (v0, w0) towards (v1, w1) for `duration` s, then braking, is clear."""
+    clear, x, y, yaw = phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1,
+                             False, duration, elapsed)
+    if not clear:
+        return False
+    v = approach(v0, v1, motion.acceleration, motion.deceleration, duration)
+    w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, duration)
+    total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
+    clear, x, y, yaw = phase(scene, motion, footprint, samples, cell, x, y, yaw, v, w, 0.0, 0.0,
+                             True, total, elapsed + duration)
+    return clear

@@ -1,0 +1,138 @@
+"""What a camera adds to the memory and what it takes away.
+
+The height-filtered depth says both: OBSTACLE points are kept, FREE rays mark observed free cells
+and clear what they pass over in plan view. The learned camera scan only adds. Rays are gathered
+by bearing about the camera, one degree each: a stored camera point goes when every ray of its
+bearing passes beyond it and one of them is FREE, or when a new point takes its place. Nothing is
+cleared nearer than the ground that the camera can see: a ray passes over what stands there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from karpathy_control.control.footprint import signed_distance
+from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.mapping.rolling import clear_ray
+
+_BINS = 360  # bearings about the camera; half a bin is 1.3 cm at 1.5 m
+_FREE = 0.5  # kinds above this are FREE (contracts.types.DepthPoints)
+_BEYOND = 0.05  # m that a ray must pass beyond a stored point to clear it
+_BODY = -0.05  # m: a point deeper inside the footprint than this is the robot itself
+
+
+@njit(cache=True, nogil=True)
+def _bin(angle):
+    return math.floor((angle % (2.0 * math.pi)) * (_BINS / (2.0 * math.pi))) % _BINS
+
+
+@njit(cache=True, nogil=True)
+def _passed(dx, dy, free, hit, blind, cell):
+    """Whether this frame clears or replaces a stored point at (dx, dy) from the camera, odom."""
+    distance = math.sqrt(dx * dx + dy * dy)
+    k = _bin(math.atan2(dy, dx))
+    if abs(hit[k] - distance) < cell:
+        return True
+    return blind < distance and distance + _BEYOND < min(free[k], hit[k])
+
+
+@njit(cache=True, nogil=True)
+def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, time):
+    """Take the height-filtered depth of robot b in; see Gate.observe_depth."""
+    x = pose[b, 0]
+    y = pose[b, 1]
+    yaw = pose[b, 2]
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
+        return
+    now = np.float32(place(memory, b, x, y, time[b], rules))
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    camera_x = x + c * origin[0] - s * origin[1]
+    camera_y = y + s * origin[0] + c * origin[1]
+    size = memory.free_seen.shape[1]
+    offset = max(abs(camera_x - x), abs(camera_y - y))
+    limit = (size // 2 - 1) * rules.cell - offset
+    free = np.zeros(_BINS)
+    hit = np.full(_BINS, np.inf)
+    for k in range(count[b]):
+        dx = points[b, k, 0] - origin[0]
+        dy = points[b, k, 1] - origin[1]
+        if not (math.isfinite(dx) and math.isfinite(dy)):
+            continue
+        ex = c * dx - s * dy
+        ey = s * dx + c * dy
+        length = math.sqrt(dx * dx + dy * dy)
+        bearing = _bin(math.atan2(ey, ex))
+        if kind[b, k] < _FREE:
+            hit[bearing] = min(hit[bearing], length)
+            continue
+        free[bearing] = max(free[bearing], length)
+        if length > rules.camera_blind:
+            near = rules.camera_blind / length
+            far = min(limit / length, 1.0)
+            if near < far:
+                clear_ray(memory.free_seen[b], camera_x + near * ex, camera_y + near * ey,
+                          camera_x + far * ex, camera_y + far * ey, rules.cell, now)
+    stored = memory.camera[b]
+    seen = memory.camera_seen[b]
+    for j in range(size):
+        for i in range(size):
+            if seen[j, i] != EMPTY and _passed(
+                    stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
+                    rules.camera_blind, rules.cell) and _passed(
+                    stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
+                    rules.camera_blind, rules.cell):
+                seen[j, i] = EMPTY
+    for k in range(count[b]):
+        if kind[b, k] < _FREE:
+            _add(memory, b, footprint, points[b, k, 0], points[b, k, 1], x, y, c, s, now,
+                 rules.cell)
+    keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
+
+
+@njit(cache=True, nogil=True)
+def _add(memory, b, footprint, px, py, x, y, c, s, now, cell):
+    """Keep a camera point given in base, unless it is not finite or on the robot itself."""
+    if not (math.isfinite(px) and math.isfinite(py)):
+        return
+    if signed_distance(footprint, px, py) < _BODY:
+        return
+    mark_obstacle(memory.camera[b], memory.camera_seen[b], memory.origin[b],
+                  x + c * px - s * py, y + s * px + c * py, now, cell)
+
+
+@njit(cache=True, nogil=True)
+def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
+    """Add the obstacles of robot b's camera scan; see Gate.observe_camera_scan."""
+    x = pose[b, 0]
+    y = pose[b, 1]
+    yaw = pose[b, 2]
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
+        return
+    now = np.float32(place(memory, b, x, y, time[b], rules))
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    n = ranges.shape[1]
+    for k in range(n):
+        r = ranges[b, k]
+        if math.isfinite(r) and r >= 0.0:
+            bearing = -math.pi + (k + 0.5) * (2.0 * math.pi / n)
+            _add(memory, b, footprint, r * math.cos(bearing), r * math.sin(bearing), x, y, c, s,
+                 now, rules.cell)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def depth_all(memory, rules, footprint, pose, points, kind, count, origin, time):
+    """`depth_one` for every robot of the batch."""
+    for b in prange(pose.shape[0]):
+        depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, time)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def camera_scan_all(memory, rules, footprint, pose, ranges, time):
+    """`camera_scan_one` for every robot of the batch."""
+    for b in prange(pose.shape[0]):
+        camera_scan_one(b, memory, rules, footprint, pose, ranges, time)

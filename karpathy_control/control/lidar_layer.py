@@ -1,0 +1,135 @@
+"""What a planar lidar adds to the memory and what it takes away.
+
+Forgetting is a fact of the present scan, not of rays through cells: a stored point goes when both
+beams beside its bearing pass beyond it (sound for every obstacle at least as wide as the spacing
+of the beams there), or when a new hit lies next to it and so takes its place. Points outside the
+field of view, occluded, or where the beam said nothing stay for `memory_time`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from karpathy_control.control.footprint import signed_distance
+from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.mapping.rolling import clear_ray
+
+_BEYOND = 0.05  # m that a beam must pass beyond a stored point to clear it: five times the noise
+_BODY = -0.05  # m: a hit deeper inside the footprint than this is the robot itself
+
+
+@njit(cache=True, nogil=True)
+def reading(r, range_min, range_max):
+    """A range by REP-117: metres of free view, NaN where it says nothing, -1 where too close."""
+    if math.isnan(r):
+        return math.nan
+    if r < range_min:
+        return -1.0
+    return min(r, range_max)
+
+
+@njit(cache=True, nogil=True)
+def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
+               range_min, range_max, cell):
+    """Whether the scan sees beyond the stored point (x, y) or sees it anew; odom, m."""
+    n = ranges.shape[0]
+    dx = x - sensor_x
+    dy = y - sensor_y
+    turn = math.atan2(dy, dx) - sensor_yaw - angle_min
+    if increment < 0.0:
+        turn = -turn
+    f = (turn % (2.0 * math.pi)) / abs(increment)
+    k0 = math.floor(f)
+    k1 = k0 + 1
+    if k0 >= n - 1:
+        if n * abs(increment) < 2.0 * math.pi - 0.5 * abs(increment):
+            return False  # outside the field of view
+        k0 = n - 1
+        k1 = 0
+    r0 = reading(ranges[k0], range_min, range_max)
+    r1 = reading(ranges[k1], range_min, range_max)
+    beyond = math.sqrt(dx * dx + dy * dy) + _BEYOND
+    if r0 > beyond and r1 > beyond:
+        return True
+    near0 = (hits[k0, 0] - x) ** 2 + (hits[k0, 1] - y) ** 2 < cell * cell
+    near1 = (hits[k1, 0] - x) ** 2 + (hits[k1, 1] - y) ** 2 < cell * cell
+    return near0 or near1
+
+
+@njit(cache=True, nogil=True)
+def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
+              range_max, time):
+    x = pose[b, 0]
+    y = pose[b, 1]
+    yaw = pose[b, 2]
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
+        return
+    now = np.float32(place(memory, b, x, y, time[b], rules))
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    sensor_x = x + c * sensor[0] - s * sensor[1]
+    sensor_y = y + s * sensor[0] + c * sensor[1]
+    sensor_yaw = yaw + sensor[2]
+    free = memory.free_seen[b]
+    hits = memory.scan[b]
+    size = free.shape[0]
+    n = ranges.shape[1]
+    offset = max(abs(sensor_x - x), abs(sensor_y - y))
+    limit = (size // 2 - 1) * rules.cell - offset
+    # Directions by rotation: exact to 1e-12 over thousands of beams, at a tenth of the cost.
+    ux = math.cos(sensor_yaw + angle_min)
+    uy = math.sin(sensor_yaw + angle_min)
+    turn_c = math.cos(increment)
+    turn_s = math.sin(increment)
+    for k in range(n):
+        r = reading(ranges[b, k], range_min, range_max)
+        hits[k, 0] = np.nan
+        hits[k, 1] = np.nan
+        if not math.isnan(r):
+            hit = r
+            if r < 0.0:  # too close to measure: stands at the least range, if outside the body
+                hit = range_min
+            else:
+                length = min(r, limit)
+                clear_ray(free, sensor_x, sensor_y, sensor_x + length * ux,
+                          sensor_y + length * uy, rules.cell, now)
+            if hit < range_max:
+                hx = sensor_x + hit * ux
+                hy = sensor_y + hit * uy
+                dx = hx - x
+                dy = hy - y
+                depth = _BODY + 1.0
+                if dx * dx + dy * dy < footprint.radius * footprint.radius:
+                    depth = signed_distance(footprint, c * dx + s * dy, c * dy - s * dx)
+                if depth > (_BODY if r > 0.0 else 0.0):
+                    hits[k, 0] = hx
+                    hits[k, 1] = hy
+        ux, uy = ux * turn_c - uy * turn_s, uy * turn_c + ux * turn_s
+    points = memory.lidar[b]
+    seen = memory.lidar_seen[b]
+    for j in range(size):
+        for i in range(size):
+            if seen[j, i] == EMPTY:
+                continue
+            if _forgotten(points[j, i, 0], points[j, i, 1], sensor_x, sensor_y, sensor_yaw,
+                          ranges[b], hits, angle_min, increment, range_min, range_max,
+                          rules.cell) and _forgotten(
+                    points[j, i, 2], points[j, i, 3], sensor_x, sensor_y, sensor_yaw, ranges[b],
+                    hits, angle_min, increment, range_min, range_max, rules.cell):
+                seen[j, i] = EMPTY
+    for k in range(n):
+        if not math.isnan(hits[k, 0]):
+            mark_obstacle(points, seen, memory.origin[b], hits[k, 0], hits[k, 1], now, rules.cell)
+    memory.scan_time[b] = now
+    keep_near_free(free, x, y, yaw, now, rules, footprint)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def scan_all(memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
+              range_max, time):
+    for b in prange(pose.shape[0]):
+        scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, sensor,
+                  range_min, range_max, time)

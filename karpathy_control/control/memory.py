@@ -1,0 +1,180 @@
+"""The gate's obstacle memory: what was seen, where exactly, by which sensor and when.
+
+Three layers roll with the robot in odom under one origin (see mapping.rolling):
+
+* `lidar` and `camera` keep obstacles, apart, because only a sensor that could see a cell may
+  clear it: the plane of the lidar passes over a low box and under a table top. Each cell keeps two
+  exact points of the surface in it (the first hit and the one farthest from it), so the grid adds
+  no quantisation.
+* `free_seen` keeps when a cell was last observed free. A cell that holds a hit counts as
+  observed too: what is in it is known exactly by its points. Never observed means occupied.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from karpathy_control.control.footprint import signed_distance
+from karpathy_control.mapping.rolling import in_window, recentre, window_origin
+
+EMPTY = np.float32(-1e9)  # the time of what was never seen, s
+_EPOCH_SPAN = 50_000.0  # s after which the epoch moves on: float32 then still resolves 4 ms
+
+
+class Memory(NamedTuple):
+    """The layers of a batch of robots. B robots, H = W cells, N beams."""
+
+    origin: NDArray[np.int64]  # (B, 2) lowest global column and row
+    started: NDArray[np.bool_]  # (B,) whether the window has been placed
+    epoch: NDArray[np.float64]  # (B,) s; times in the layers are relative to it, to fit float32
+    lidar: NDArray[np.float32]  # (B, H, W, 4) m, odom: x y of one hit, x y of the other
+    lidar_seen: NDArray[np.float32]  # (B, H, W) s since the epoch
+    camera: NDArray[np.float32]  # (B, H, W, 4)
+    camera_seen: NDArray[np.float32]  # (B, H, W)
+    free_seen: NDArray[np.float32]  # (B, H, W)
+    scan: NDArray[np.float32]  # (B, N, 2) m, odom: the latest scan, NaN where it hit nothing
+    scan_time: NDArray[np.float32]  # (B,) s since the epoch
+
+
+class Rules(NamedTuple):
+    """Numbers that the memory kernels need."""
+
+    cell: float  # m
+    start_radius: float  # m
+    memory_time: float  # s
+    camera_blind: float  # m from the camera within which it does not see the ground
+
+
+def make_memory(batch: int, size: int) -> Memory:
+    """An empty memory of `size` x `size` cells for `batch` robots."""
+    def layer() -> NDArray[np.float32]:
+        return np.full((batch, size, size), EMPTY, np.float32)
+
+    def points() -> NDArray[np.float32]:
+        return np.zeros((batch, size, size, 4), np.float32)
+
+    return Memory(np.zeros((batch, 2), np.int64), np.zeros(batch, np.bool_), np.zeros(batch),
+                  points(), layer(), points(), layer(), layer(),
+                  np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32))
+
+
+@njit(cache=True, nogil=True)
+def forget(memory, b):
+    """Empty everything that robot b remembers; the next pose starts it anew."""
+    memory.started[b] = False
+    memory.lidar_seen[b] = EMPTY
+    memory.camera_seen[b] = EMPTY
+    memory.free_seen[b] = EMPTY
+    memory.scan[b] = np.float32(np.nan)
+    memory.scan_time[b] = EMPTY
+
+
+@njit(cache=True, nogil=True)
+def place(memory, b, x, y, time, rules):
+    """Centre the window of robot b on (x, y); return `time` relative to the epoch.
+
+    The first pose after `forget` sets the epoch and declares the start disc free.
+    """
+    size = memory.free_seen.shape[1]
+    column = window_origin(x, rules.cell, size)
+    row = window_origin(y, rules.cell, size)
+    if not memory.started[b]:
+        memory.started[b] = True
+        memory.epoch[b] = time
+        memory.origin[b, 0] = column
+        memory.origin[b, 1] = row
+        _start_disc(memory.free_seen[b], x, y, rules)
+        return 0.0
+    if column != memory.origin[b, 0] or row != memory.origin[b, 1]:
+        recentre(memory.lidar_seen[b], memory.origin[b], column, row, EMPTY)
+        recentre(memory.camera_seen[b], memory.origin[b], column, row, EMPTY)
+        recentre(memory.free_seen[b], memory.origin[b], column, row, EMPTY)
+        memory.origin[b, 0] = column
+        memory.origin[b, 1] = row
+    if time - memory.epoch[b] > _EPOCH_SPAN:
+        memory.epoch[b] += _EPOCH_SPAN
+        _shift_times(memory.lidar_seen[b])
+        _shift_times(memory.camera_seen[b])
+        _shift_times(memory.free_seen[b])
+        memory.scan_time[b] -= np.float32(_EPOCH_SPAN)
+    return time - memory.epoch[b]
+
+
+@njit(cache=True, nogil=True)
+def _shift_times(seen):
+    for j in range(seen.shape[0]):
+        for i in range(seen.shape[1]):
+            if seen[j, i] != EMPTY:
+                seen[j, i] -= np.float32(_EPOCH_SPAN)
+
+
+@njit(cache=True, nogil=True)
+def _start_disc(free, x, y, rules):
+    """Mark every cell that touches the start disc about (x, y) as free at the epoch."""
+    size = free.shape[0]
+    n = math.ceil(rules.start_radius / rules.cell) + 1
+    i0 = math.floor(x / rules.cell)
+    j0 = math.floor(y / rules.cell)
+    for j in range(j0 - n, j0 + n + 1):
+        for i in range(i0 - n, i0 + n + 1):
+            dx = max(i * rules.cell - x, x - (i + 1) * rules.cell, 0.0)
+            dy = max(j * rules.cell - y, y - (j + 1) * rules.cell, 0.0)
+            if dx * dx + dy * dy < rules.start_radius * rules.start_radius:
+                free[j % size, i % size] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def keep_near_free(free, x, y, yaw, time, rules, footprint):
+    """Mark the cells under the footprint as free and keep the free ones round it from expiring.
+
+    Where the robot stands there is nothing else; a cell counts as under it when its centre is.
+    Free cells within `start_radius` do not expire while the robot stays, so that a robot that has
+    waited can still turn in the place that it once saw.
+    """
+    size = free.shape[0]
+    reach = max(rules.start_radius, footprint.radius)
+    n = math.ceil(reach / rules.cell)
+    i0 = math.floor(x / rules.cell)
+    j0 = math.floor(y / rules.cell)
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    for j in range(j0 - n, j0 + n + 1):
+        for i in range(i0 - n, i0 + n + 1):
+            dx = (i + 0.5) * rules.cell - x
+            dy = (j + 0.5) * rules.cell - y
+            if dx * dx + dy * dy > reach * reach:
+                continue
+            seen = free[j % size, i % size]
+            if (seen < time and time - seen <= rules.memory_time) or signed_distance(
+                    footprint, c * dx + s * dy, c * dy - s * dx) < 0.0:
+                free[j % size, i % size] = time
+
+
+@njit(cache=True, nogil=True)
+def mark_obstacle(points, seen, origin, x, y, time, cell):
+    """Keep (x, y) in its cell: the first of this time, or the one farthest from that."""
+    size = seen.shape[0]
+    i = math.floor(x / cell)
+    j = math.floor(y / cell)
+    if not (in_window(i, origin[0], size) and in_window(j, origin[1], size)):
+        return
+    i %= size
+    j %= size
+    if seen[j, i] != time:
+        seen[j, i] = time
+        points[j, i, 0] = x
+        points[j, i, 1] = y
+        points[j, i, 2] = x
+        points[j, i, 3] = y
+        return
+    x0 = points[j, i, 0]
+    y0 = points[j, i, 1]
+    old = (points[j, i, 2] - x0) ** 2 + (points[j, i, 3] - y0) ** 2
+    if (x - x0) ** 2 + (y - y0) ** 2 > old:
+        points[j, i, 2] = x
+        points[j, i, 3] = y
