@@ -1,6 +1,7 @@
 """One robot in one world with MuJoCo contact physics and the sensors of a real robot.
 
-Frames: `world` is the generator's; `odom` coincides with it at the start and drifts from there.
+Frames: `world` is the generator's; `odom` is where the robot stands at start and after a reset,
+as on a real robot, and drifts from there.
 Random numbers come from `config.seed` alone, one stream per sensor, so that switching one sensor
 off does not change another.
 """
@@ -100,8 +101,7 @@ class MujocoWorld:
         self._last_contact = -math.inf
         self._imu_sum = np.zeros(6)
         self._imu_count = 0
-        true = self.true_state()
-        self._odom = (true.x, true.y, true.yaw)
+        self._odom = (0.0, 0.0, 0.0)
         self._odom_twist = (0.0, 0.0)
 
     # -- time -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from karpathy_control.contracts.config import SimConfig, from_mapping
+from karpathy_control.contracts.geometry import to_frame, wrap_angle
 from karpathy_control.contracts.types import Command, Pose2
 from karpathy_control.contracts.world import Box, Cylinder, Mover, World
 from karpathy_control.worlds.generators import generate
@@ -245,15 +246,20 @@ def test_imu_feels_gravity_turn_and_acceleration():
     assert sim.imu().stamp == sim.stamp  # asked twice within one step: the last reading
 
 
-def test_odometry_follows_and_then_drifts():
-    ideal = make(empty(Pose2(1.0, 2.0, 0.5)))
-    start = ideal.odometry()
-    assert (start.x, start.y, start.yaw) == pytest.approx((1.0, 2.0, 0.5), abs=2e-3)
+def test_odometry_starts_at_zero_follows_and_drifts():
+    start = Pose2(1.0, 2.0, 0.5)
+    ideal = make(empty(start))
+    first = ideal.odometry()
+    assert (first.x, first.y, first.yaw) == (0.0, 0.0, 0.0)
     true = drive(ideal, 0.8, 0.3, 5.0)
     seen = ideal.odometry()
-    assert math.hypot(true.x - seen.x, true.y - seen.y) < 0.15  # of 4 m: tyres creep
+    assert to_frame([(true.x, true.y)], start)[0] == pytest.approx(
+        (seen.x, seen.y), abs=0.15)  # of 4 m: tyres creep
+    assert seen.yaw == pytest.approx(wrap_angle(true.yaw - start.yaw), abs=0.06)
     assert seen.v == pytest.approx(true.v, abs=0.06)
     assert seen.w == pytest.approx(true.w, abs=0.06)
+    ideal.reset()
+    assert ideal.odometry().pose == Pose2()
 
     drifting = make(odometry__drift_per_metre=0.2, seed=3)
     true = drive(drifting, 1.0, 0.0, 5.0)
