@@ -42,7 +42,9 @@ from karpathy_control.perception.encoder import (
 from karpathy_control.perception.history import History
 
 WARM_UP_STEPS = 5
+NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
 _CLASSES = len(ENTITY_CLASSES)
+_FREE = ENTITY_CLASSES.index('free')
 
 
 class DeviceError(RuntimeError):
@@ -223,15 +225,16 @@ class PerceptionRuntime:
         return self._output.numpy()
 
     def _table(self, out: dict[str, Any]) -> FloatArray:
+        """Each entity as a disc: its near edge is the nearest surface in the sector."""
         bearing = sector_bearings(out['offset'])
-        distance = np.exp(out['log_range'])
+        distance = np.exp(out['log_range']) + out['radius']
         table = np.empty((SECTORS, len(ENTITY_FIELDS)), np.float32)
         table[:, 0], table[:, 1] = distance * np.cos(bearing), distance * np.sin(bearing)
         table[:, 2] = np.maximum(out['height'], 0.0)
         table[:, 3:5] = out['velocity']
         table[:, 5] = out['radius']
         table[:, 6] = sigmoid(out['presence'])
-        table[:, 7] = out['classes'].argmax(1)
+        table[:, 7] = np.where(table[:, 6] >= NAMED_FROM, out['classes'].argmax(1), _FREE)
         table[:, 8:] = out['embedding']
         return table
 
