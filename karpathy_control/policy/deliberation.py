@@ -27,6 +27,7 @@ from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend
 from karpathy_control.policy.memory import observe_one
 
 MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence
+ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
 STOP_MARGIN = 4.0  # m: cells this much farther from the goal than the robot are not needed
 
 
@@ -130,8 +131,9 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
     # Fast enough to leave, slow enough to stop on the goal.
     room = max(0.0, distance - 0.3 * tolerance) if distance < np.inf else 0.0
     cap = f.GOAL_CREEP + math.sqrt(2.0 * f.GOAL_BRAKE_SHARE * limits[4] * room)
+    target = (c * dx + s * dy, -s * dx + c * dy)
     best = f.evaluate(fan, cap, velocity, applied[0], limits, edges, radius, px, py, count, movers,
-                      field, field_origin, cell, pose, work, results)
+                      target, ARRIVAL * tolerance, field, field_origin, cell, pose, work, results)
     clear = min(f.footprint_clearance(edges, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
                 f.mover_clearance(edges, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
     here, heading = 0.0, 0.0
@@ -145,7 +147,7 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
     admissible = 0.0
     for a in range(fan.shape[0]):
         admissible += results[a, f.R_OK] / fan.shape[0]
-    t.state_token(velocity, applied, c * dx + s * dy, -s * dx + c * dy, heading, here, clear, base,
+    t.state_token(velocity, applied, target[0], target[1], heading, here, clear, base,
                   limits, half_length, half_width, planned, admissible, tokens[0])
     t.sector_tokens(scan, px, py, count, movers, 2.0 * half_width, cosines, sines,
                     tokens[1:1 + t.SECTORS])

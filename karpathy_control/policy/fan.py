@@ -185,11 +185,13 @@ def towards(value, target, rise, fall):
 
 @njit(cache=True, nogil=True)
 def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px, py, count,
-             movers, start_clearance, field, field_origin, cell, pose, work, result):
+             movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
     """Roll one command out and describe it in `result` (RESULTS,).
 
     limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration);
-    radius: circumscribed radius; start_clearance: of the robot where it is.
+    radius: circumscribed radius; start_clearance: of the robot where it is; goal: in base. A
+    roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
+    path saved.
     """
     contact_at = min(MARGIN, start_clearance - 0.005)
     v, w = velocity[0], velocity[1]
@@ -200,6 +202,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
     contact = np.inf
     contact_path = np.inf
     end_x, end_y, end_yaw = 0.0, 0.0, 0.0
+    saved = 0.0
     for k in range(STEPS):
         t = (k + 1) * STEP
         if t <= DELAY + 1e-9:
@@ -211,6 +214,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
         mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
         v, w = new_v, new_w
         middle = yaw + 0.5 * mean_w * STEP
+        last_x, last_y = x, y
         x += mean_v * STEP * math.cos(middle)
         y += mean_v * STEP * math.sin(middle)
         yaw += mean_w * STEP
@@ -232,6 +236,15 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
         travelled += moved
         turned += swept
         end_x, end_y, end_yaw = x, y, yaw
+        along = math.cos(middle) * (goal[0] - last_x) + math.sin(middle) * (goal[1] - last_y)
+        along = min(max(along, -moved), moved)  # of the point of this step nearest to the goal
+        near = math.hypot(goal[0] - last_x - along * math.cos(middle),
+                          goal[1] - last_y - along * math.sin(middle))
+        if near < arrival and along * mean_v >= 0.0:
+            inside = math.sqrt(arrival * arrival - near * near)  # path since it came within
+            early = moved - abs(along) + min(inside, abs(along))
+            saved = (STEPS * STEP - t + early / max(abs(mean_v), 0.05)) * limits[0]
+            break
     c0, s0 = math.cos(pose[2]), math.sin(pose[2])
     gx = (pose[0] + c0 * end_x - s0 * end_y) / cell - field_origin[0]
     gy = (pose[1] + s0 * end_x + c0 * end_y) / cell - field_origin[1]
@@ -239,6 +252,8 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
     cost = value_at(field, cell, gx, gy)
     nose = value_at(field, cell, gx + NOSE / cell * math.cos(ahead),
                     gy + NOSE / cell * math.sin(ahead)) - cost
+    if saved > 0.0:
+        cost = -saved
     brake = BRAKE_SHARE * limits[4]
     admissible = limits[0]
     ok = 1.0
@@ -264,7 +279,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
 
 @njit(cache=True, nogil=True)
 def evaluate(fan, speed_cap, velocity, applied, limits, edges, radius, px, py, count, movers,
-             field, field_origin, cell, pose, work, results):
+             goal, arrival, field, field_origin, cell, pose, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
 
     -1: no candidate can stop before its first contact. Lower scores are better.
@@ -276,7 +291,7 @@ def evaluate(fan, speed_cap, velocity, applied, limits, edges, radius, px, py, c
         v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
         w = fan[a, 1] * limits[2]
         roll_out(v, w, velocity, applied, limits, edges, radius, px, py, count, movers, start,
-                 field, field_origin, cell, pose, work, results[a])
+                 goal, arrival, field, field_origin, cell, pose, work, results[a])
         close = max(0.0, 1.0 - max(results[a, R_CLEARANCE], 0.0) / SOFT)
         score = (results[a, R_COST] + NOSE_WEIGHT * results[a, R_NOSE]
                  + CLEARANCE_COST * close * close

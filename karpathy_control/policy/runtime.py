@@ -42,7 +42,7 @@ _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confide
 
 
 def open_device(name: str) -> torch.device:
-    """The torch device of a parameter; ConfigError where it is not there, naming those that are."""
+    """The torch device of a parameter; ConfigError, naming those there are, for another."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
