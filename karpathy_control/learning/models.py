@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from rsl_rl.models import MLPModel
 from rsl_rl.modules import HiddenState
 from rsl_rl.modules.distribution import GaussianDistribution
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from karpathy_control.policy.actor import Actor
+from karpathy_control.policy.actor import Actor, Critic
 
 
 class ActorModel(MLPModel):
@@ -46,11 +45,25 @@ class ActorModel(MLPModel):
         """Nothing: tokens are scaled where they are made."""
 
 
-def count_parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+class CriticModel(MLPModel):
+    """policy.actor.Critic with what only the simulator knows; not deployed."""
 
+    def __init__(self, obs: TensorDict, obs_groups: dict[str, list[str]], obs_set: str,
+                 output_dim: int, **model: Any) -> None:
+        nn.Module.__init__(self)
+        groups = obs_groups[obs_set]
+        if len(groups) != 2 or obs[groups[0]].ndim != 3 or output_dim != 1:
+            raise ValueError('the critic takes tokens (B, T, F) and privileged numbers (B, p), '
+                             f'got {groups}')
+        self.obs_groups, self.obs_dim = groups, int(obs[groups[0]].shape[-1])
+        self.obs_normalization = False
+        self.distribution = None
+        self.critic = Critic(privileged=int(obs[groups[1]].shape[-1]), **model)
 
-def tensors_are_finite(state: dict[str, Tensor]) -> bool:
-    """Whether no entry of any floating tensor is NaN or infinite."""
-    return all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point())
+    def forward(self, obs: TensorDict, masks: Tensor | None = None,
+                hidden_state: HiddenState = None, stochastic_output: bool = False) -> Tensor:
+        """Value of a situation. Shape: (B, 1)."""
+        return self.critic(obs[self.obs_groups[0]], obs[self.obs_groups[1]])
+
+    def update_normalization(self, obs: TensorDict) -> None:
+        """Nothing: the numbers are scaled where they are made."""

@@ -36,7 +36,9 @@ CAMERA_HALF = math.radians(45.0)  # half of the camera's view, about base
 (DELAY, ACCELERATION, DECELERATION, TURN_ACCELERATION, SLIP, TURN_SLIP, DRIFT, TURN_DRIFT,
  SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE, MOVER_MISS,
  MOVER_NOISE, MOVER_SPEED_NOISE) = range(17)
-TRAITS = 17
+TRAITS = ('delay', 'acceleration', 'deceleration', 'turn_acceleration', 'slip', 'turn_slip',
+          'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_noise',
+          'camera_miss', 'camera_range', 'mover_miss', 'mover_noise', 'mover_speed_noise')
 
 _NORMAL = np.random.default_rng(20240229).standard_normal(1 << 14).astype(np.float32)
 
@@ -88,7 +90,7 @@ class BatchedWorld:
         self.movers = np.zeros((batch, movers, 6))
         self._wheel = np.zeros((batch, 2))
         self._history = np.zeros((batch, HISTORY, 2))
-        self._traits = np.zeros((batch, TRAITS))
+        self._traits = np.zeros((batch, len(TRAITS)))
         self._random = np.zeros(batch, np.uint64)
 
     def reset(self, slots: ArrayLike, legs: list[Leg], seeds: ArrayLike) -> None:
@@ -121,6 +123,10 @@ class BatchedWorld:
                b.circle_count, b.boxes, b.box_count, b.movers, b.waypoints, b.waypoint_count,
                b.mover_count)
         self._sense(np.arange(self.batch))
+
+    def trait(self, name: str) -> NDArray[np.float64]:
+        """What each slot's episode drew for one of TRAITS. Shape: (B,)."""
+        return self._traits[:, TRAITS.index(name)]
 
     def free(self, leg: Leg, margin: float = 0.05) -> bool:
         """Whether the footprint, widened by `margin` m, is clear of everything at the start."""

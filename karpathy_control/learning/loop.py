@@ -1,0 +1,159 @@
+"""The closed loop of a batch: world -> deliberation -> proposal -> gate -> world.
+
+Gate and deliberation are the very objects that the nodes use, with a larger batch. Training and
+evaluation both drive this loop, so what is trained is what is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from karpathy_control.contracts.config import ControlConfig, PolicyConfig
+from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
+from karpathy_control.control.gate import Gate
+from karpathy_control.learning.rewards import Transition
+from karpathy_control.policy.deliberation import Deliberation, Features
+from karpathy_control.policy.tokens import APPLIED
+from karpathy_control.worlds.bank import Bank
+from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg
+from karpathy_control.worlds.variation import Variation
+
+REACHED_ERROR = 0.5  # m: arrived by odometry, but farther off than this in truth, is no arrival
+RANGE_MIN = 0.05  # m, of the observation scan
+BRAKING = 2  # GateResult.status: nothing admissible, the stored braking manoeuvre
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step of the loop led to; the terminal causes exclude each other."""
+
+    transition: Transition
+    arrived: NDArray[np.bool_]  # (B,)
+    contact: NDArray[np.bool_]  # (B,)
+    late: NDArray[np.bool_]  # (B,) the time is up
+    status: NDArray[np.int8]  # (B,) of the gate
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """Slots whose episode is over and that need `begin`. Shape: (B,)."""
+        return self.arrived | self.contact | self.late
+
+
+class ClosedLoop:
+    """B robots, each driving one leg in a world of the bank.
+
+    Call `begin` for every slot, then `features` and `advance` in turn. Without `gate` the
+    proposal is applied as it is; without `camera` nobody hears what the camera says.
+    """
+
+    def __init__(self, bank: Bank, batch: int, control: ControlConfig, policy: PolicyConfig,
+                 variation: Variation | None = None, episode_time: float = 40.0, *,
+                 gate: bool = True, camera: bool = True) -> None:
+        self.batch, self.policy = batch, policy
+        self.episode_time = episode_time
+        self.world = BatchedWorld(bank, batch, policy.robot, variation)
+        self.gate = Gate(control, batch) if gate else None
+        self.camera = camera
+        self.deliberation = Deliberation(policy, batch)
+        self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
+        bearings = scan_bearings()
+        self._angle_min = float(bearings[0])
+        self._increment = 2.0 * math.pi / SCAN_BEAMS
+        self._applied = np.zeros((batch, APPLIED, 2))
+        self._goal = np.zeros((batch, 2))  # odom
+        self._fresh = np.ones(batch, np.bool_)  # has not been planned for yet
+        # robots replan in turn, so that every step costs the same
+        self._count = np.arange(batch) % policy.replan_every
+
+    def begin(self, slots: ArrayLike, legs: Sequence[Leg], seeds: ArrayLike) -> None:
+        """Start new episodes in `slots`; everything random in them comes from their seeds."""
+        index = np.asarray(slots, np.int64).reshape(-1)
+        if len(index) == 0:
+            return
+        self.world.reset(index, list(legs), seeds)
+        if self.gate is not None:
+            self.gate.reset(index)
+        self.deliberation.reset(index)
+        self._applied[index] = 0.0
+        self._goal[index] = self.world.goal[index]  # odom is world at the start
+        self._fresh[index] = True
+
+    def features(self) -> Features:
+        """Observe, deliberate where it is due, and describe the situation to the reflex.
+
+        Call once after `begin` or `advance`: every call enters the scan into the memory.
+        """
+        w = self.world
+        moving = w.movers if w.movers.shape[1] and np.any(w.movers[:, :, 5] > 0.0) else None
+        self.deliberation.observe(w.odom_pose, w.scan, w.camera_scan if self.camera else None,
+                                  moving)
+        due = self._fresh | (self._count % self.policy.replan_every == 0)
+        self.deliberation.replan(self._goal, due)
+        self._fresh[:] = False
+        self._count += 1
+        return self.deliberation.features(w.odom_pose, w.velocity, self._applied, self._goal,
+                                          w.scan, moving)
+
+    def advance(self, proposal: NDArray[np.floating]) -> Outcome:
+        """Gate the proposed commands (B, 2) and drive one control step with what is left."""
+        w = self.world
+        applied, status = self._gated(np.asarray(proposal, np.float64))
+        previous = self._applied[:, 0].copy()
+        before = w.odom_pose[:, :2].copy()
+        w.step(applied)
+        self._applied[:, 1:] = self._applied[:, :-1].copy()
+        self._applied[:, 0] = applied
+        contact = w.contact.copy()
+        near = np.linalg.norm(w.odom_pose[:, :2] - self._goal, axis=1)
+        arrived = ~contact & (near <= self.policy.goal_tolerance)
+        late = ~contact & ~arrived & (w.time >= self.episode_time - 0.5 * CONTROL_STEP)
+        return Outcome(
+            Transition(
+                step=CONTROL_STEP, progress=self._progress(before), reached=arrived,
+                contact=contact, proposed=np.asarray(proposal, np.float64), applied=applied,
+                previous=previous, limits=self.limits, speed=w.true_velocity[:, 0].copy(),
+                clearance=w.clearance.copy()),
+            arrived, contact, late, status)
+
+    def _gated(self, proposal: NDArray[np.float64]) -> tuple[NDArray[np.float64],
+                                                             NDArray[np.int8]]:
+        w, gate = self.world, self.gate
+        if gate is None:
+            return proposal, np.zeros(self.batch, np.int8)
+        gate.observe_scan(w.odom_pose, w.scan, self._angle_min, self._increment, (0.0, 0.0, 0.0),
+                          RANGE_MIN, SCAN_RANGE_MAX, w.time)
+        if self.camera:
+            gate.observe_camera_scan(w.odom_pose, w.camera_scan, w.time)
+        result = gate.filter(w.odom_pose, w.velocity, proposal, w.time, None)
+        return np.array(result.applied, np.float64), np.array(result.status, np.int8)
+
+    def true_error(self) -> NDArray[np.float64]:
+        """True distance to the goal, m. Shape: (B,)."""
+        return np.linalg.norm(self.world.true_pose[:, :2] - self.world.goal, axis=1)
+
+    def _progress(self, before: NDArray[np.float64]) -> NDArray[np.float64]:
+        won = np.zeros(self.batch)
+        ends = np.stack((before, self.world.odom_pose[:, :2]), axis=1)
+        for i in range(self.batch):
+            there, here = self.deliberation.cost_at(ends[i], i)
+            won[i] = there - here
+        return won
+
+
+def choose_leg(bank: Bank, world: int, number: int, rng: np.random.Generator) -> Leg:
+    """Leg `number` of a world: from the start to the first goal, or between two goals.
+
+    Between goals the heading at the start is drawn from `rng`.
+    """
+    number %= int(bank.goal_count[world])
+    goal = bank.goals[world, number]
+    start = bank.starts[world]
+    if number > 0:
+        start = np.array([*bank.goals[world, number - 1], rng.uniform(-math.pi, math.pi)])
+    return Leg(world, (float(start[0]), float(start[1]), float(start[2])),
+               (float(goal[0]), float(goal[1])))

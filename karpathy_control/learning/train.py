@@ -1,0 +1,38 @@
+"""`karpathy-control train policy|encoder`: the one door to both trainings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+USAGE = """usage: karpathy-control train policy|encoder [options]
+
+  policy   the reflex, by PPO in the batched world with the gate in the loop
+  encoder  the perception network, on rendered frames
+
+  --help after either lists its options"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one training; returns the exit status."""
+    # torch spins on its OpenMP threads: one busy neighbour costs a factor of ten
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    os.environ.setdefault('GIT_PYTHON_REFRESH', 'quiet')  # rsl_rl looks for git
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    what = arguments[0] if arguments else '--help'
+    if what in ('policy', 'actor'):  # an actor is what the policy's weight file holds
+        from karpathy_control.learning import ppo
+        return ppo.main(arguments[1:])
+    if what == 'encoder':
+        from karpathy_control.learning import pretrain
+        return pretrain.main(arguments[1:])
+    print(USAGE)
+    if what in ('-h', '--help'):
+        return 0
+    print(f'train: {what!r} is unknown; it takes policy or encoder', file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
