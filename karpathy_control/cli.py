@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
+from karpathy_control.bringup.environment import cache_folder
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError
 
@@ -42,6 +44,9 @@ def run(argv: Sequence[str]) -> int:
               file=sys.stderr)
         return EXIT_REFUSED
     try:
+        # Before numba and message modules are imported: one cache, and checked message fields.
+        os.environ.setdefault('NUMBA_CACHE_DIR', str(cache_folder()))
+        os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
         status = importlib.import_module(COMMANDS[name][0]).main(rest)
         return int(status or 0)
     except KeyboardInterrupt:
