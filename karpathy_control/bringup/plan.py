@@ -138,7 +138,10 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
         loop = [node for node in loop if node.name != 'sim']
     if values['composed'] == 'true':
         loop = _compose(loop)
-    extra, includes = _gazebo(values, namespace) if values['world'] == 'gazebo' else ([], [])
+    extra: list[NodeSpec] = []
+    includes: list[IncludeSpec] = []
+    if values['world'] == 'gazebo':
+        extra, includes = _gazebo(values, namespace, profile)
     extra += _host_tools(values, namespace, profile)
     return Plan(nodes=(*loop, *extra), includes=tuple(includes), profile=profile,
                 environment=environment(values['dds_profile'], base_environment))
@@ -232,8 +235,11 @@ def _compose(loop: list[NodeSpec]) -> list[NodeSpec]:
     return [pipeline, *(node for node in loop if node.name not in COMPOSED)]
 
 
-def _gazebo(values: Mapping[str, str], namespace: str
+def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
             ) -> tuple[list[NodeSpec], list[IncludeSpec]]:
+    if profile.description is None or not profile.stamped_cmd_vel:
+        raise ConfigError(f'robot: {profile.name!r}: world:=gazebo needs a description to spawn '
+                          'and stamped_cmd_vel: true, which the bridge carries')
     worlds = share() / 'worlds'
     family = values['world_family'] or 'yard'
     world = worlds / f'{family}.sdf'
@@ -255,8 +261,7 @@ def _gazebo(values: Mapping[str, str], namespace: str
         nodes.append(NodeSpec(
             package='ros_gz_bridge', executable='parameter_bridge', name=name,
             namespace=namespace,
-            parameters={name: {'config_file': str(file), 'use_sim_time': True,
-                               'expand_gz_topic_names': bool(namespace)}}))
+            parameters={name: {'config_file': str(file), 'use_sim_time': True}}))
     return nodes, includes
 
 
@@ -272,7 +277,7 @@ def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile
             parameters={'robot_state_publisher': {
                 'robot_description': robot_description(profile), 'use_sim_time': sim_time}}))
     if values['rviz'] == 'true':
-        config: Path = share() / 'config' / 'rviz' / 'loop.rviz'
+        config: Path = share() / 'config' / 'rviz' / 'karpathy_control.rviz'
         tools.append(NodeSpec(
             package='rviz2', executable='rviz2', name='rviz2', namespace=namespace,
             arguments=('-d', str(config)), respawn=False,
