@@ -1,4 +1,4 @@
-"""The check of one command: does its braking manoeuvre stay in space observed free?
+"""The check of one command: its braking manoeuvre must stay in space observed free.
 
 The manoeuvre after a command is looked at for a base that answers as late as it may and for one
 that answers at once. Late: for `reaction` seconds the robot goes from its measured velocity
@@ -47,10 +47,10 @@ class Motion(NamedTuple):
 class Scene(NamedTuple):
     """What lies round one robot at one moment; odom frame."""
 
-    px: NDArray[np.float64]  # (n,) m, obstacle points; only `count` are valid
+    px: NDArray[np.float64]  # (n,) m, obstacle points; only `size` are valid
     py: NDArray[np.float64]
     start: NDArray[np.float64]  # (n,) m, their distance to the footprint where the robot is now
-    count: int
+    size: int  # number of points
     free: NDArray[np.float32]  # (H, W) s, when a slot was last observed free
     excused: NDArray[np.int64]  # (m,) slots that are unknown and under the outline already
     excused_count: int
@@ -115,7 +115,7 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
     start = np.empty(room)
     n = 0
     reach2 = reach * reach
-    for k in range(beams):
+    for k in range(beams if memory.scan_time[b] >= oldest else 0):
         ux = memory.scan[b, k, 0]
         uy = memory.scan[b, k, 1]
         if (ux - x) ** 2 + (uy - y) ** 2 < reach2:  # false for NaN
@@ -175,7 +175,7 @@ def room_at(scene, footprint, x, y, yaw, need, cap):
     c = math.cos(yaw)
     s = math.sin(yaw)
     least = cap
-    for k in range(scene.count):
+    for k in range(scene.size):
         dx = scene.px[k] - x
         dy = scene.py[k] - y
         bound = least + need + footprint.radius

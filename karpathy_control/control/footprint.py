@@ -41,7 +41,7 @@ def outline(footprint: Footprint, margin: float, spacing: float) -> NDArray[np.f
     for a, t, length, t0 in zip(footprint.corners, footprint.tangents, footprint.lengths, before,
                                 strict=True):
         normal = np.array([t[1], -t[0]])
-        bisector = normal + (t0[1], -t0[0])
+        bisector = normal + np.array([t0[1], -t0[0]])
         points.append(a + margin * bisector / np.linalg.norm(bisector))
         steps = max(1, math.ceil(length / spacing))
         points += [a + t * length * i / steps + margin * normal for i in range(steps + 1)]

@@ -107,7 +107,7 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
             and math.isfinite(time[b])):
         now = place(memory, b, x, y, time[b], rules)
         most = min(bounds.max_speed, speed_limit[b])
-        least = -min(min(bounds.max_reverse, speed_limit[b]), reverse_limit[b])
+        least = -min(bounds.max_reverse, speed_limit[b], reverse_limit[b])
         wish_v = clamp(wish_v, least, most)
         wish_w = clamp(wish_w, -bounds.max_turn, bounds.max_turn)
         low_v, high_v = reachable(under_v, last.rate[b, 0], motion.acceleration,
@@ -116,8 +116,8 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
         low_w, high_w = reachable(under_w, 0.0, motion.turn_acceleration,
                                   motion.turn_acceleration, math.inf, dt)
         low_w, high_w = bounded(low_w, high_w, -bounds.max_turn, bounds.max_turn)
-        fastest = max(max(abs(v0), abs(under_v)), max(abs(low_v), abs(high_v)))
-        fastest_w = max(max(abs(w0), abs(under_w)), max(abs(low_w), abs(high_w)))
+        fastest = max(abs(v0), abs(under_v), abs(low_v), abs(high_v))
+        fastest_w = max(abs(w0), abs(under_w), abs(low_w), abs(high_w))
         total = braking_time(fastest, fastest_w, motion.deceleration, motion.turn_acceleration)
         reach = footprint.radius + max(_NEAR, motion.margin + rules.cell + stop_reach(
             fastest, fastest_w, motion) + motion.obstacle_speed * (
@@ -221,6 +221,7 @@ class Gate:
         batch: number of robots.
         window: side of the rolling memory in cells of 5 cm.
         tick: longest time in s that a command acts before the next call of `filter`.
+
     """
 
     def __init__(self, config: ControlConfig, batch: int = 1, window: int = WINDOW,
@@ -280,6 +281,7 @@ class Gate:
             range_min: m, nearer than this is too close to measure.
             range_max: m, farther than this is free.
             time: (B,) s, stamp of the scan.
+
         """
         beams = np.ascontiguousarray(np.atleast_2d(ranges), np.float32)
         if not (math.isfinite(angle_min) and math.isfinite(angle_increment)) or (
@@ -309,6 +311,7 @@ class Gate:
             count: (B,) how many of the m points are valid.
             origin: x, y of the camera in base, m.
             time: (B,) s, stamp of the image.
+
         """
         xy = np.ascontiguousarray(points, np.float32).reshape(self.batch, -1, 2)
         kinds = np.ascontiguousarray(kind, np.float32).reshape(self.batch, -1)
@@ -348,6 +351,7 @@ class Gate:
             reverse_limit: (B,) m/s backwards; None for the configured limit.
 
         Anything that is not finite brakes (status 2).
+
         """
         applied = np.zeros((self.batch, 2))
         status = np.zeros(self.batch, np.int8)

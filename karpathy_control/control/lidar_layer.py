@@ -62,6 +62,7 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
 @njit(cache=True, nogil=True)
 def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
               range_max, time):
+    """Take a scan of robot b in; see Gate.observe_scan."""
     x = pose[b, 0]
     y = pose[b, 1]
     yaw = pose[b, 2]
@@ -130,6 +131,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
 @njit(cache=True, nogil=True, parallel=True)
 def scan_all(memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
               range_max, time):
+    """`scan_one` for every robot of the batch."""
     for b in prange(pose.shape[0]):
         scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, sensor,
                   range_min, range_max, time)

@@ -1,0 +1,125 @@
+"""From the health of the inputs to the mode: one pure function, no state of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from karpathy_control.contracts.modes import Mode, Override, Reason
+from karpathy_control.control.ages import Health
+
+STOP_TIME = 0.3  # s from a fault to commanded zero
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that decides the mode, at one tick."""
+
+    scan: Health
+    depth: Health  # depth points: the camera's geometry
+    camera_scan: Health  # what the encoder says of the camera's view
+    odom: Health
+    imu: Health
+    action: Health
+    teleop: Health
+    ages: dict[str, float]  # s, by the names of the fields above; of the clock: its silence
+    require_imu: bool = False
+    camera_only_speed: float = 0.4  # m/s
+    emergency: bool = False
+    second_commander: bool = False
+    clock_stalled: bool = False
+    clock_jumped_back: bool = False
+    odom_jump: bool = False
+    action_invalid: bool = False
+    input_invalid: bool = False
+    goal: bool = False  # there is one in force
+    goal_reason: Reason = Reason.NO_GOAL  # why there is none
+    goal_blocked: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the controller may do."""
+
+    mode: Mode
+    reasons: tuple[Reason, ...]
+    override: Override = Override.NOBODY
+    speed_limit: float | None = None  # m/s, None: the configured ones
+    reverse: bool = True
+    stop_within: float = STOP_TIME  # s, time left to reach zero; of a stopping mode
+
+
+def transition(s: Snapshot) -> Verdict:
+    """Decide mode, reasons, who commands and the speed limit.
+
+    Emergency stop outranks faults, faults outrank teleop, teleop outranks the policy. Every
+    fault that holds is listed, so the reasons name all that must end before the robot goes on.
+    """
+    warnings = []
+    if s.input_invalid:
+        warnings.append(Reason.INPUT_INVALID)
+    if s.imu is Health.STALE and not s.require_imu:
+        warnings.append(Reason.IMU_LOST)
+
+    faults, since = _faults(s)
+    if s.emergency:
+        return Verdict(Mode.EMERGENCY_STOP, (Reason.EMERGENCY_STOP, *faults, *warnings),
+                       Override.EMERGENCY_STOP, stop_within=_left(since))
+    if faults:
+        return Verdict(Mode.STOPPED, (*faults, *warnings), stop_within=_left(since))
+
+    driving, speed_limit, reverse = Mode.AUTONOMOUS, None, True
+    degraded: list[Reason] = []
+    if s.scan is not Health.FRESH:
+        driving, speed_limit, reverse = Mode.CAMERA_ONLY, s.camera_only_speed, False
+        degraded.append(Reason.LIDAR_LOST)
+    elif Health.FRESH not in (s.depth, s.camera_scan):
+        driving = Mode.LIDAR_ONLY
+        degraded.append(Reason.CAMERA_LOST)
+    reasons = (*degraded, *warnings)
+
+    if s.teleop is Health.FRESH:
+        return Verdict(Mode.TELEOP, reasons, Override.TELEOP, speed_limit, reverse)
+    if not s.goal:
+        return Verdict(Mode.IDLE, (s.goal_reason, *reasons), Override.NOBODY, speed_limit, reverse)
+    if s.action_invalid or s.action is Health.FUTURE:
+        return Verdict(Mode.STOPPED, (Reason.ACTION_INVALID, *reasons))
+    if s.action is not Health.FRESH:
+        return Verdict(Mode.STOPPED, (Reason.ACTION_STALE, *reasons),
+                       stop_within=_left([s.ages.get('action', 0.0)]))
+    if s.goal_blocked:
+        reasons = (Reason.GOAL_BLOCKED, *reasons)
+    return Verdict(driving, reasons, Override.POLICY, speed_limit, reverse)
+
+
+def _faults(s: Snapshot) -> tuple[list[Reason], list[float]]:
+    """Reasons that hold the robot, and for how long (s) the inputs behind them have been gone."""
+    faults: list[Reason] = []
+    since: list[float] = []
+    if s.second_commander:
+        faults.append(Reason.SECOND_COMMANDER)
+    if s.clock_stalled:
+        faults.append(Reason.CLOCK_STALLED)
+        since.append(s.ages.get('clock', 0.0))
+    if s.clock_jumped_back:
+        faults.append(Reason.CLOCK_JUMPED_BACK)
+    if s.odom_jump:
+        faults.append(Reason.ODOM_JUMP)
+    blind = s.scan is not Health.FRESH and s.depth is not Health.FRESH
+    never_saw = s.scan is Health.NEVER and s.depth is Health.NEVER
+    if s.odom is Health.NEVER or never_saw:
+        faults.append(Reason.WAITING_FOR_INPUT)
+    if s.odom in (Health.STALE, Health.FUTURE):
+        faults.append(Reason.ODOM_LOST)
+        since.append(s.ages.get('odom', 0.0))
+    if blind and not never_saw:
+        faults.append(Reason.SENSORS_LOST)
+        since.append(min(s.ages.get('scan', 0.0), s.ages.get('depth', 0.0)))
+    if s.require_imu and s.imu is not Health.FRESH:
+        faults.append(Reason.IMU_LOST)
+        since.append(s.ages.get('imu', 0.0))
+    return faults, since
+
+
+def _left(since: list[float]) -> float:
+    """Seconds left of STOP_TIME for the fault that has lasted longest."""
+    return max(0.0, STOP_TIME - max((max(t, 0.0) for t in since), default=0.0))
