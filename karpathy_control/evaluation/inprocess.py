@@ -1,0 +1,189 @@
+"""The loop in one process and in simulated time: the very rooms that the nodes wrap, without ROS.
+
+MuJoCo steps, sensors fall due, and each room is called as its node would call it; an action acts
+`delay` after its stamp. Faster than real time, and the result does not depend on the load.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from karpathy_control.contracts.config import (
+    ControlConfig,
+    PerceptionConfig,
+    PolicyConfig,
+    RobotConfig,
+    SensorConfig,
+    SimConfig,
+)
+from karpathy_control.contracts.geometry import to_frame
+from karpathy_control.contracts.modes import Reason
+from karpathy_control.contracts.types import NANOSECONDS, Action, Command, Observation, Scan
+from karpathy_control.contracts.world import World
+from karpathy_control.control.controller import Controller
+from karpathy_control.perception.runtime import PerceptionRuntime
+from karpathy_control.policy.runtime import PolicyRuntime
+from karpathy_control.sensing.pipeline import SensorPipeline
+from karpathy_control.worlds.mujoco_world import MujocoWorld
+from karpathy_control.worlds.robot import RobotDescription
+
+TICK = 20_000_000  # ns, of the controller
+CLOCK = 20_000_000  # ns, period of /clock
+TRUE_TOLERANCE = 0.5  # m: goal tolerance plus what odometry may drift on the way
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Configuration of every part, with one robot for all."""
+
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
+
+    def with_robot(self, robot: RobotConfig, seed: int) -> LoopConfig:
+        """The same with another robot and seed of noise."""
+        return LoopConfig(
+            replace(self.sensor, robot=robot), replace(self.perception, robot=robot),
+            replace(self.policy, robot=robot), replace(self.control, robot=robot),
+            replace(self.sim, robot=robot, seed=seed))
+
+
+@dataclass
+class Outcome:
+    """One goal: what happened and how long it took in simulated seconds."""
+
+    outcome: str  # reached, contact, blocked or timeout
+    seconds: float
+    travelled: float  # m, true
+    track: list[tuple[float, float, float, float]] = field(default_factory=list)  # t x y yaw
+
+
+class InProcessLoop:
+    """One robot in one world, driven from goal to goal."""
+
+    def __init__(self, world: World, config: LoopConfig, robot: RobotDescription,
+                 encoder: Path, actor: Path | None, delay: float = 0.012) -> None:
+        """`actor` None follows the cost-to-go alone; `delay` in s from stamp to command."""
+        self._delay = round(delay * NANOSECONDS)
+        self._config = config
+        self.world = MujocoWorld(world, config.sim, robot)
+        self._start = world.start
+        self._sensor = SensorPipeline(config.sensor)
+        self._perception = PerceptionRuntime(encoder, config.perception)
+        self._policy = PolicyRuntime(actor, config.policy, wait=True)
+        self._control = Controller(config.control)
+        self._sensor.on_camera_model(self.world.camera_model())
+        self._command = Command()
+        self._pending: list[tuple[int, Observation, Scan | None, Action]] = []
+        self._goal: tuple[float, float] | None = None
+        self._next_tick = 0
+        rates = {'odometry': config.sim.odometry.rate, 'imu': config.sim.imu.rate,
+                 'lidar': config.sim.lidar.rate, 'camera': config.sim.camera.rate}
+        self._periods = {name: round(NANOSECONDS / rate) for name, rate in rates.items()}
+        self._due = dict.fromkeys(rates, 0)
+        self._due['lidar'] = self._periods['lidar'] // 2
+        self._due['clock'], self._periods['clock'] = 0, CLOCK
+
+    def close(self) -> None:
+        """End worker threads."""
+        self._policy.close()
+
+    def drive(self, goal: tuple[float, float], timeout: float) -> Outcome:
+        """Send one goal (world frame, m) and run until its outcome."""
+        x, y = (float(v) for v in to_frame([goal], self._start)[0])
+        self._control.on_goal(x, y)
+        started, contacts = self.world.time, self.world.contacts
+        pose = self.world.true_state()
+        result = Outcome('timeout', timeout, 0.0)
+        while self.world.time - started < timeout:
+            reasons = self._advance()
+            now = self.world.true_state()
+            result.travelled += math.hypot(now.x - pose.x, now.y - pose.y)
+            pose = now
+            result.track.append((self.world.time, now.x, now.y, now.yaw))
+            if self.world.contacts > contacts:
+                result.outcome = 'contact'
+            elif Reason.GOAL_REACHED in reasons:
+                near = math.hypot(now.x - goal[0], now.y - goal[1]) <= TRUE_TOLERANCE
+                result.outcome = 'reached' if near else 'reached_by_odometry_only'
+            elif Reason.GOAL_BLOCKED in reasons:
+                result.outcome = 'blocked'
+            else:
+                continue
+            break
+        result.seconds = self.world.time - started
+        return result
+
+    def _advance(self) -> tuple[Reason, ...]:
+        """One tick of the controller: physics, what falls due, and the command."""
+        while self.world.stamp < self._next_tick:
+            self.world.step(self._command)
+            self._sense(self.world.stamp)
+            self._act(self.world.stamp)
+        self._next_tick += TICK
+        return self._tick()
+
+    def _tick(self) -> tuple[Reason, ...]:
+        stamp = self.world.stamp
+        decision = self._control.tick(stamp, stamp, True)
+        self._command = decision.command
+        if decision.goal != self._goal:
+            self._goal = decision.goal
+            self._sensor.on_goal(decision.goal)
+        return decision.reasons
+
+    def _sense(self, stamp: int) -> None:
+        for name, due in self._due.items():
+            if due <= stamp:
+                self._due[name] = due + self._periods[name]
+                getattr(self, f'_on_{name}')(stamp)
+        for observation in self._sensor.release(stamp, stamp):
+            self._decide(observation)
+
+    def _on_clock(self, stamp: int) -> None:
+        self._control.on_clock(stamp, stamp)
+
+    def _on_odometry(self, stamp: int) -> None:
+        state = self.world.odometry()
+        self._sensor.on_odom(state, stamp)
+        self._control.on_odom(state, stamp)
+
+    def _on_imu(self, stamp: int) -> None:
+        sample = self.world.imu()
+        self._sensor.on_imu(sample, stamp)
+        self._control.on_imu(sample, stamp)
+
+    def _on_lidar(self, stamp: int) -> None:
+        if self._config.sim.lidar.enabled:
+            scan = self.world.lidar()
+            self._sensor.on_scan(scan, stamp)
+            self._control.on_scan(scan, stamp)
+
+    def _on_camera(self, stamp: int) -> None:
+        if self._config.sim.camera.enabled:
+            image, depth = self.world.camera()
+            if depth is not None:
+                self._sensor.on_depth(depth, stamp)
+            self._sensor.on_image(image, stamp)
+
+    def _decide(self, observation: Observation) -> None:
+        """Perception and policy on one set; the result acts `delay` after its stamp."""
+        entities = self._perception.step(observation)
+        action = self._policy.step(observation, entities)
+        self._pending.append((observation.stamp + self._delay, observation,
+                              entities.camera_scan, action))
+
+    def _act(self, stamp: int) -> None:
+        while self._pending and self._pending[0][0] <= stamp:
+            _, observation, camera_scan, action = self._pending.pop(0)
+            if observation.depth_points is not None:
+                self._control.on_depth_points(observation.depth_points, stamp)
+            if camera_scan is not None:
+                self._control.on_camera_scan(camera_scan, stamp)
+            self._control.on_action(action, stamp)
+            self._tick()
+
