@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from karpathy_control.contracts.card import write_card
@@ -31,7 +31,7 @@ from karpathy_control.learning.encoder_metrics import all_metrics, run
 from karpathy_control.perception.encoder import Encoder, EncoderShape
 from karpathy_control.perception.runtime import load_encoder, open_device
 
-AVERAGE = 0.998  # decay of the running average of the weights, per step
+AVERAGE = 0.998  # decay of the running average of the weights, per step, at most
 CLIP = 1.0  # norm of the gradient
 HELD_OUT_SHARDS = 8  # of each of validation and test
 
@@ -63,6 +63,13 @@ def schedule(step: int, steps: int, warm_up: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * along))
 
 
+def running_average(average: torch.Tensor, value: torch.Tensor, count: torch.Tensor | int
+                    ) -> torch.Tensor:
+    """Exponential average whose window grows with the steps, so that it forgets the start."""
+    n = float(count)
+    return torch.lerp(average, value, 1.0 - min(AVERAGE, (1.0 + n) / (10.0 + n)))
+
+
 class Trainer:
     """One run: models, optimiser, averages, checkpoints."""
 
@@ -76,7 +83,7 @@ class Trainer:
             if weight.dim() == 4:  # convolutions are a quarter faster so on the CPU
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.decoders = Decoders(self.encoder.shape.width).to(device)
-        self.average = AveragedModel(self.encoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
+        self.average = AveragedModel(self.encoder, avg_fn=running_average)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.rate, betas=(0.9, 0.98))
         self.steps_per_epoch = max(len(train) // settings.batch, 1)
         self.weights = LossWeights()
@@ -151,7 +158,7 @@ class Trainer:
             evidence = self.folder / 'not_finite.json'
             evidence.write_text(json.dumps({
                 'epoch': self.epoch, 'frames': index.tolist(),
-                'terms': {name: float(value) for name, value in terms.items()}}) + '\n')
+                'terms': {name: float(value.detach()) for name, value in terms.items()}}) + '\n')
             raise TrainingError(f'the loss is not finite; terms and frames are in {evidence}')
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

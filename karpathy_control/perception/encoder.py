@@ -137,7 +137,7 @@ def encode_depth(depth: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block that also returns its attention."""
+    """A pre-norm transformer block that can also return its attention."""
 
     def __init__(self, width: int, heads: int, expand: int):
         super().__init__()
@@ -148,13 +148,18 @@ class Block(nn.Module):
         self.up = nn.Linear(width, expand * width)
         self.down = nn.Linear(expand * width, width)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Shape: (B, T, width) -> (B, T, width), attention (B, heads, T, T)."""
+    def forward(self, x: Tensor, show: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Shape: (B, T, width) -> (B, T, width), attention (B, heads, T, T) where `show`."""
         b, t, d = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, d // self.heads).permute(
             2, 0, 3, 1, 4)
-        attention = ((q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)).softmax(-1)
-        x = x + self.out((attention @ v).transpose(1, 2).reshape(b, t, d))
+        attention = None
+        if show:
+            attention = ((q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)).softmax(-1)
+            mixed = attention @ v
+        else:
+            mixed = fn.scaled_dot_product_attention(q, k, v)
+        x = x + self.out(mixed.transpose(1, 2).reshape(b, t, d))
         return x + self.down(fn.relu(self.up(self.norm2(x)))), attention
 
 
@@ -250,11 +255,10 @@ class Encoder(nn.Module):
         columns = columns * here + self.no_column * (1.0 - here)
         tokens = torch.cat((patches, self._sectors(scan, past), self._body(inputs, has_imu)), 1)
         tokens = tokens + self.position
-        attention = tokens
-        for block in self.blocks:
-            tokens, attention = block(tokens)
-        tokens = self.norm(tokens)
-        return self._decode(tokens, columns, scan, attention)
+        for block in self.blocks[:-1]:
+            tokens, _ = block(tokens)
+        tokens, attention = self.blocks[-1](tokens, show=True)
+        return self._decode(self.norm(tokens), columns, scan, attention)
 
     def _pixels(self, inputs: Inputs, has_depth: Tensor, mask: Tensor | None) -> Tensor:
         rgb = inputs.image.permute(0, 3, 1, 2).float() * (1.0 / 127.5) - 1.0

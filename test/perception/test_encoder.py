@@ -111,5 +111,5 @@ def test_measured_range_is_taken_where_the_gate_trusts_it(encoder):
 
 
 def test_width_must_be_a_multiple_of_heads():
-    with pytest.raises(ValueError, match='width 10 .* heads 4'):
+    with pytest.raises(ValueError, match=r'width 10 .* heads 4'):
         Encoder(EncoderShape(width=10))
