@@ -6,7 +6,6 @@ Everything is decided in karpathy_control.bringup.plan; here specs only become a
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from karpathy_control.bringup.plan import ARGUMENTS, IncludeSpec, NodeSpec, plan
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -19,6 +18,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from karpathy_control.bringup.plan import ARGUMENTS, IncludeSpec, NodeSpec, plan
 
 
 def generate_launch_description() -> LaunchDescription:

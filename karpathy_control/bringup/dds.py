@@ -6,6 +6,7 @@ which large images are lost; so the file is checked here first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from xml.parsers import expat
@@ -14,7 +15,8 @@ from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.config import ConfigError
 
 PROFILES = ('host', 'local', 'none')
-REFUSAL = '[XMLPARSER Error]'  # what Fast DDS logs when it drops a profile
+
+_COLOURS = re.compile(r'\x1b\[[0-9;]*m')
 
 _MAX_BYTES = 1 << 20
 _ROOTS = ('dds', 'profiles')
@@ -68,6 +70,12 @@ def check_profile(path: Path) -> None:
     depth = 2 if root == 'dds' else 1
     if not any(len(t) == depth + 1 and t[depth - 1] == 'profiles' for t in tags):
         raise ConfigError(f'Fast DDS profile {path}: there is no profile in it')
+
+
+def refusal(line: str) -> str:
+    """The plain text of a log line with which Fast DDS drops a profile; empty for any other."""
+    plain = _COLOURS.sub('', line)
+    return plain if '[XMLPARSER Error]' in plain else ''
 
 
 def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:

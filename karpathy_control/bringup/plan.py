@@ -159,7 +159,7 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
         return kind(text)
     except ValueError:
-        raise ConfigError(f'{name}: {text!r} is not accepted; it takes a {kind.__name__}'
+        raise ConfigError(f'{name}: {text!r} is not accepted; it takes {kind.__name__}'
                           ) from None
 
 

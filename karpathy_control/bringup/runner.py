@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TextIO
 
-from karpathy_control.bringup.dds import REFUSAL
+from karpathy_control.bringup.dds import refusal
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
 from karpathy_control.contracts.config import ConfigError
@@ -233,10 +233,10 @@ class Runner:
             line = raw.decode(errors='replace')
             child.tail = [*child.tail[-19:], line]
             self._say(child.spec.name, line)
-            if REFUSAL in line:
+            if refusal(line):
                 raise RunError('Fast DDS refused its profile '
                                f'{self._environment.get("FASTDDS_DEFAULT_PROFILES_FILE")} and '
-                               f'would run with defaults that lose images: {line}', EXIT_REFUSED)
+                               f'would run with defaults that lose images: {refusal(line)}', EXIT_REFUSED)
 
     def _say(self, name: str, text: str) -> None:
         if self._echo is not None:

@@ -1,0 +1,39 @@
+"""Stands for a node in runner tests: says when it starts and how it is stopped.
+
+    python dummy_node.py NAME JOURNAL BEHAVIOUR
+"""
+
+import os
+import signal
+import sys
+import time
+
+name, journal, behaviour = sys.argv[1:4]
+
+
+def note(text):
+    # One write of one line: lines of several processes do not mix.
+    with open(journal, 'a') as file:
+        file.write(f'{name} {text} {os.getpid()}\n')
+
+
+def on_signal(number, _frame):
+    note(signal.Signals(number).name)
+    if behaviour != 'deaf' and not (behaviour == 'stubborn' and number == signal.SIGINT):
+        sys.exit(0)
+
+
+for each in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, on_signal)
+note('start')
+print(f'{name} is here', flush=True)
+if behaviour.startswith('exit'):
+    print('the reason', flush=True)
+    sys.exit(int(behaviour.removeprefix('exit')))
+if behaviour == 'refusal':
+    print('\x1b[31;1m[\x1b[37;1mXMLPARSER\x1b[31;1m Error] not that tag', flush=True)
+if behaviour == 'silent':
+    print('y' * 300_000, flush=True)  # more than a pipe holds
+    note('unblocked')
+while True:
+    time.sleep(0.02)

@@ -1,0 +1,94 @@
+"""The doctor: each finding has a detail, and a cure where it is bad."""
+
+import json
+import os
+
+import pytest
+
+from karpathy_control.bringup import doctor
+from karpathy_control.contracts.card import write_card
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / 'actor.safetensors'
+    path.write_bytes(b'tensor')
+    write_card(path, 'actor', {}, 'train', 0, 'abc', {})
+    return path
+
+
+def test_weights_with_their_card_are_well(weights):
+    found = doctor.check_weights('actor', str(weights))
+    assert found.ok and not found.cure
+
+
+def test_tampered_and_missing_weights_are_found(weights, tmp_path):
+    weights.write_bytes(b'another')
+    found = doctor.check_weights('actor', str(weights))
+    assert not found.ok and 'sha256' in found.detail
+    assert 'karpathy-control train policy' in found.cure
+    assert not doctor.check_weights('encoder', str(tmp_path / 'none.safetensors')).ok
+
+
+def test_small_shared_memory_is_found(tmp_path, monkeypatch):
+    assert doctor.check_shared_memory(tmp_path / 'none').ok is False
+    usage = doctor.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(doctor.shutil, 'disk_usage',
+                        lambda _path: usage._replace(total=64_000_000, free=64_000_000))
+    found = doctor.check_shared_memory(tmp_path)
+    assert not found.ok and '--shm-size' in found.cure  # Docker's default of 64 MB
+
+
+def test_device_that_is_not_there_is_found():
+    assert doctor.check_device('cpu').ok
+    found = doctor.check_device('cuda:99')
+    assert not found.ok and 'device:=cpu' in found.cure
+
+
+def test_robot_without_a_verified_timeout_is_found(tmp_path):
+    profile = tmp_path / 'r.yaml'
+    profile.write_text('name: r\n')
+    assert not doctor.check_robot(str(profile)).ok
+    assert '0.25 s' in doctor.check_robot('jackal').detail
+
+
+def test_bad_profile_file_is_found_without_starting_anything(tmp_path):
+    bad = tmp_path / 'bad.xml'
+    bad.write_text('<dds>')
+    found = doctor.check_dds('local', {'FASTDDS_DEFAULT_PROFILES_FILE': str(bad)})
+    assert not found.ok and 'not well-formed' in found.detail
+    assert doctor.check_dds('local', {'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp'}).ok
+
+
+@pytest.mark.parametrize(('base', 'ok'), [
+    ({}, True),
+    ({'ROS_SECURITY_ENABLE': 'true', '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}, False),
+    ({'ROS_SECURITY_ENABLE': 'true', 'ROS_SECURITY_STRATEGY': 'Permissive'}, False)])
+def test_security_that_would_silently_be_off_is_found(base, ok):
+    found = doctor.check_security(base)
+    assert found.ok is ok and bool(found.cure) is not ok
+
+
+def test_last_line_is_json_with_a_cure_for_every_failure(monkeypatch, capsys):
+    # The participant that check_dds starts belongs to the graph tests.
+    monkeypatch.setattr(doctor, 'PARTICIPANT', 'pass')
+    status = doctor.main(['--robot', 'generic'])
+    checks = json.loads(capsys.readouterr().out.splitlines()[-1])['checks']
+    assert {'versions', 'disk', 'shared_memory', 'dds_profile', 'device', 'weights_encoder',
+            'weights_actor', 'robot', 'host_tools', 'security'} <= {c['name'] for c in checks}
+    assert all(set(c) == {'name', 'ok', 'detail', 'cure'} for c in checks)
+    assert all(c['ok'] or c['cure'] for c in checks)
+    assert status == (0 if all(c['ok'] for c in checks) else 1)
+
+
+@pytest.mark.ros
+def test_fast_dds_itself_accepts_the_shipped_profiles_and_names_a_wrong_one(tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', '96')
+    for name in ('local', 'host'):
+        assert doctor.check_dds(name, os.environ).ok
+    wrong = tmp_path / 'wrong.xml'
+    wrong.write_text('<dds xmlns="http://www.eprosima.com"><profiles><participant '
+                     'profile_name="p" is_default_profile="true"><rtps><noSuchTag/></rtps>'
+                     '</participant></profiles></dds>')
+    found = doctor.check_dds('local', {**os.environ, 'FASTDDS_DEFAULT_PROFILES_FILE': str(wrong)})
+    assert not found.ok and str(wrong) in found.detail

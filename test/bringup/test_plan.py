@@ -1,0 +1,146 @@
+"""The plan: arguments in, processes out; nothing is started."""
+
+import pytest
+import yaml
+
+from karpathy_control.bringup.plan import ARGUMENTS, plan, resolve
+from karpathy_control.bringup.resources import share
+from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.interfaces import BY_NAME
+
+
+def nodes(**config):
+    return {spec.name: spec for spec in plan(config, {}).nodes}
+
+
+def test_mujoco_is_the_loop_with_its_world():
+    found = nodes()
+    assert list(found) == ['sensor', 'perception', 'policy', 'control', 'sim',
+                           'robot_state_publisher']
+    assert [name for name, spec in found.items() if spec.required] == ['sim']
+    assert not found['sim'].respawn
+    assert all(found[name].respawn and found[name].respawn_delay == 0.5
+               for name in ('sensor', 'perception', 'policy', 'control'))
+    assert found['robot_state_publisher'].optional
+
+
+def test_robot_has_no_simulator_and_wall_clock():
+    found = nodes(world='robot')
+    assert list(found) == ['sensor', 'perception', 'policy', 'control']
+    assert found['control'].parameters['control']['use_sim_time'] is False
+    assert ('imu', 'imu/data') in found['sensor'].remappings
+
+
+def test_sim_time_follows_the_world_but_never_for_the_clock_itself():
+    found = nodes()
+    assert found['control'].parameters['control']['use_sim_time'] is True
+    assert found['sim'].parameters['sim']['use_sim_time'] is False
+    assert nodes(use_sim_time='false')['policy'].parameters['policy']['use_sim_time'] is False
+
+
+def test_stop_order_lets_the_gate_send_its_zero_before_the_world_goes():
+    found = nodes()
+    stages = [found[n].stop_stage for n in ('policy', 'sensor', 'perception', 'control', 'sim')]
+    assert stages == [0, 1, 1, 2, 3]
+
+
+def test_composed_is_one_process_and_never_renames_all_with_a_bare_node_remap():
+    found = nodes(composed='true', namespace='r1')
+    assert list(found) == ['pipeline', 'control', 'sim', 'robot_state_publisher']
+    pipeline = found['pipeline']
+    assert pipeline.node_name is None
+    assert {a for a, _ in pipeline.remappings} == {
+        'sensor:__node', 'perception:__node', 'policy:__node'}
+    assert set(yaml.safe_load(pipeline.parameter_yaml())) == {
+        '/r1/sensor', '/r1/perception', '/r1/policy'}
+
+
+def test_order_of_precedence_profile_then_file_then_argument(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/**: {ros__parameters: {robot.max_speed: 0.7}}\n'
+                    'sim: {ros__parameters: {seed: 5, world: open}}\n'
+                    'policy: {ros__parameters: {device: cpu}}')
+    found = nodes(params_file=str(file), seed='9', device='cuda:1')
+    assert found['control'].parameters['control']['robot.max_speed'] == 0.7
+    assert found['control'].parameters['control']['robot.command_timeout'] == 0.25
+    sim = found['sim'].parameters['sim']
+    assert (sim['seed'], sim['world']) == (9, 'open')
+    assert found['policy'].parameters['policy']['device'] == 'cuda:1'
+    assert found['perception'].parameters['perception']['device'] == 'cuda:1'
+
+
+def test_every_node_gets_the_shape_of_the_robot():
+    found = nodes()
+    shapes = [found[n].parameters[n]['robot.footprint']
+              for n in ('sensor', 'perception', 'policy', 'control', 'sim')]
+    assert all(shape == shapes[0] for shape in shapes) and len(shapes[0]) >= 8
+
+
+def test_namespace_is_made_absolute():
+    for text in ('r1', '/r1', '/r1/'):
+        assert nodes(namespace=text)['sensor'].namespace == '/r1'
+    assert set(yaml.safe_load(nodes()['sim'].parameter_yaml())) == {'/sim'}
+
+
+def test_gazebo_includes_the_simulator_spawns_and_bridges_twice():
+    what = plan({'world': 'gazebo'}, {})
+    (include,) = what.includes
+    assert (include.package, include.launch_file) == ('ros_gz_sim', 'launch/gz_sim.launch.py')
+    assert include.arguments['gz_args'].startswith('-r -s --headless-rendering /')
+    assert include.arguments['gz_args'].endswith('/worlds/yard.sdf')
+    found = {spec.name: spec for spec in what.nodes}
+    assert 'sim' not in found
+    assert [s.name for s in what.nodes if s.executable == 'parameter_bridge'] == [
+        'bridge_base', 'bridge_camera']
+    assert found['create'].arguments[:4] == ('-name', 'robot', '-topic', 'robot_description')
+    assert found['create'].respawn is False
+    window = plan({'world': 'gazebo', 'gui': 'true'}, {})
+    assert '--headless-rendering' not in window.includes[0].arguments['gz_args']
+
+
+def test_bridge_files_agree_with_the_interface_table():
+    known = set()
+    for part in ('base', 'camera'):
+        for row in yaml.safe_load((share() / 'config/bridge' / f'{part}.yaml').read_text()):
+            name = row['ros_topic_name']
+            known.add(name)
+            if name == '/tf':
+                continue
+            topic = BY_NAME[name]
+            assert row['ros_type_name'] == topic.type
+            assert row['direction'] == ('GZ_TO_ROS' if topic.writer == 'sim' else 'ROS_TO_GZ')
+    physical = {name for name, topic in BY_NAME.items()
+                if topic.writer == 'sim' and not name.startswith('sim/')}
+    assert known - {'/tf', 'cmd_vel'} == physical
+
+
+@pytest.mark.parametrize(('config', 'said'), [
+    ({'wrold': 'mujoco'}, "unknown argument 'wrold'"),
+    ({'world': 'moon'}, "world: 'moon' is not accepted; it takes one of 'mujoco'"),
+    ({'world_family': 'moon'}, "sim: world: 'moon' is not accepted; it takes one of 'mixed'"),
+    ({'world': 'gazebo', 'world_family': 'moon'}, "no Gazebo world 'moon'.*yard"),
+    ({'world': 'robot', 'seed': '1'}, 'only world:=mujoco'),
+    ({'world': 'robot', 'world_family': 'open'}, 'a real robot has none'),
+    ({'seed': 'one'}, "seed: 'one' is not accepted; it takes int"),
+    ({'seed': '-1'}, r'sim: seed: -1 is out of range'),
+    ({'rate_factor': '1000'}, r'rate_factor: 1000.0 is out of range'),
+    ({'robot': 'generic'}, 'has no description'),
+    ({'params_file': 'none.yaml'}, 'none.yaml'),
+    ({'dds_profile': 'lan'}, "dds_profile: 'lan'"),
+    ({'namespace': 'a b'}, "namespace: 'a b'"),
+])
+def test_wrong_argument_is_refused_by_name_and_value(config, said):
+    with pytest.raises(ConfigError, match=said):
+        plan(config, {})
+
+
+def test_resolve_fills_in_the_robot():
+    assert resolve({})['robot'] == 'jackal'
+    assert resolve({'world': 'robot'})['robot'] == 'generic'
+    assert all(a.default in a.choices for a in ARGUMENTS if a.choices)
+
+
+def test_environment_is_part_of_the_plan():
+    values = plan({'dds_profile': 'local'}, {}).environment
+    assert values['FASTDDS_DEFAULT_PROFILES_FILE'].endswith('local.xml')
+    assert values['ROS_PYTHON_CHECK_FIELDS'] == '1'
