@@ -234,9 +234,9 @@ class Runner:
             child.tail = [*child.tail[-19:], line]
             self._say(child.spec.name, line)
             if refusal(line):
-                raise RunError('Fast DDS refused its profile '
-                               f'{self._environment.get("FASTDDS_DEFAULT_PROFILES_FILE")} and '
-                               f'would run with defaults that lose images: {refusal(line)}', EXIT_REFUSED)
+                file = self._environment.get('FASTDDS_DEFAULT_PROFILES_FILE')
+                raise RunError(f'Fast DDS refused its profile {file} and would run with defaults '
+                               f'that lose images: {refusal(line)}', EXIT_REFUSED)
 
     def _say(self, name: str, text: str) -> None:
         if self._echo is not None:
