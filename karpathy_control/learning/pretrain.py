@@ -79,9 +79,6 @@ class Trainer:
         self.settings, self.folder, self.device = settings, folder, device
         self._train, self._validation = train, validation
         self.encoder = Encoder(shape).to(device)
-        for weight in self.encoder.stem.parameters():
-            if weight.dim() == 4:  # convolutions are a quarter faster so on the CPU
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.decoders = Decoders(self.encoder.shape.width).to(device)
         self.average = AveragedModel(self.encoder, avg_fn=running_average)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.rate, betas=(0.9, 0.98))
@@ -190,8 +187,8 @@ class Trainer:
             train = self.train_epoch(progress)
             held_out = self.validate()
             for name in train:
-                writer.add_scalars(f'loss/{name}', {'train': train[name],
-                                                    'validation': held_out[name]}, self.epoch)
+                writer.add_scalar(f'{name}/train', train[name], self.epoch)
+                writer.add_scalar(f'{name}/validation', held_out[name], self.epoch)
             writer.flush()
             if held_out['total'] < self.best:
                 self.best, self.best_epoch = held_out['total'], self.epoch

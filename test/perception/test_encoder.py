@@ -12,6 +12,7 @@ from karpathy_control.perception.encoder import (
     EncoderShape,
     Inputs,
     encode_depth,
+    encode_motion,
     encode_scan,
 )
 
@@ -87,11 +88,21 @@ def test_scan_features_by_hand():
     assert features[3].tolist() == [0.0, 0.0, 0.0, 0.0, 1.0]
 
 
+def test_motion_features_by_hand():
+    scan = torch.tensor([[2.0, 2.0, math.nan, 3.0, 2.0]])
+    past = torch.tensor([[[2.1, 9.0, 2.0, math.nan, math.inf]]])
+    features = encode_motion(scan, past)[0]
+    assert features[0].tolist() == pytest.approx([0.1 / 0.25, 1.0], rel=1e-5)
+    assert features[1].tolist() == [2.0, 1.0]  # cut
+    assert features[2].tolist() == features[3].tolist() == [0.0, 0.0]
+    assert features[4].tolist() == [2.0, 1.0]  # what was free has something in it now
+
+
 def test_depth_beyond_range_is_far_and_nan_is_absent():
-    log, valid = encode_depth(torch.tensor([[[math.inf, math.nan, 0.0, 10.0]]]))[0]
-    assert valid.tolist() == [[1.0, 0.0, 0.0, 1.0]]
-    assert log[0, 0] == pytest.approx(1.0) and log[0, 3] == pytest.approx(1.0)
-    assert log[0, 1] == 0.0
+    row = encode_depth(torch.tensor([[[math.inf, math.nan, 0.0, 10.0]]]))[0, 0]
+    assert row[:, 1].tolist() == [1.0, 0.0, 0.0, 1.0]  # valid
+    assert row[0, 0] == pytest.approx(1.0) and row[3, 0] == pytest.approx(1.0)
+    assert row[1, 0] == 0.0
 
 
 def test_measured_range_is_taken_where_the_gate_trusts_it(encoder):
