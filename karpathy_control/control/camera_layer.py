@@ -53,8 +53,8 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     camera_x = x + c * origin[0] - s * origin[1]
     camera_y = y + s * origin[0] + c * origin[1]
     size = memory.free_seen.shape[1]
-    offset = max(abs(camera_x - x), abs(camera_y - y))
-    limit = (size // 2 - 1) * rules.cell - offset
+    limit = min(rules.free_reach, (size // 2 - 1) * rules.cell - max(
+        abs(camera_x - x), abs(camera_y - y)))
     free = np.zeros(_BINS)
     hit = np.full(_BINS, np.inf)
     for k in range(count[b]):
@@ -78,14 +78,22 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
                           camera_x + far * ex, camera_y + far * ey, rules.cell, now)
     stored = memory.camera[b]
     seen = memory.camera_seen[b]
-    for j in range(size):
-        for i in range(size):
-            if seen[j, i] != EMPTY and _passed(
-                    stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
-                    rules.camera_blind, rules.cell) and _passed(
-                    stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
-                    rules.camera_blind, rules.cell):
-                seen[j, i] = EMPTY
+    cells = memory.camera_cells[b]
+    kept = 0
+    for k in range(memory.camera_count[b]):
+        slot = cells[k]
+        j = slot // size
+        i = slot % size
+        if now - seen[j, i] > rules.memory_time or (
+                _passed(stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
+                        rules.camera_blind, rules.cell)
+                and _passed(stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
+                            rules.camera_blind, rules.cell)):
+            seen[j, i] = EMPTY
+        else:
+            cells[kept] = slot
+            kept += 1
+    memory.camera_count[b] = kept
     for k in range(count[b]):
         if kind[b, k] < _FREE:
             _add(memory, b, footprint, points[b, k, 0], points[b, k, 1], x, y, c, s, now,
@@ -100,8 +108,9 @@ def _add(memory, b, footprint, px, py, x, y, c, s, now, cell):
         return
     if signed_distance(footprint, px, py) < _BODY:
         return
-    mark_obstacle(memory.camera[b], memory.camera_seen[b], memory.origin[b],
-                  x + c * px - s * py, y + s * px + c * py, now, cell)
+    mark_obstacle(memory.camera[b], memory.camera_seen[b], memory.camera_cells[b],
+                  memory.camera_count, b, memory.origin[b], x + c * px - s * py,
+                  y + s * px + c * py, now, cell)
 
 
 @njit(cache=True, nogil=True)

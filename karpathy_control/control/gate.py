@@ -21,6 +21,7 @@ from karpathy_control.control.braking import (
     Motion,
     advance,
     approach_and_brake,
+    hits_last_culprit,
     phase,
     react,
     stop_reach,
@@ -34,7 +35,7 @@ CELL = 0.05  # m
 WINDOW = 128  # cells: 6.4 m
 TICK = 0.05  # s that a command may act before the next one
 _LONGEST = 0.1  # s: a longer silence of the caller allows no larger change of the command
-_NEAR = 0.5  # m beyond the footprint within which the clearance is reported
+_SPARE = 1.0  # m beyond the longest stop up to which sensors mark cells as free
 
 UNCHANGED, LIMITED, BRAKING = 0, 1, 2
 
@@ -71,6 +72,8 @@ class GateResult:
 def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
     """Whether (v, w) leaves a clear braking, from the state now and from that after `reaction`."""
     x, y, yaw, v0, w0 = late
+    if hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v, w, motion.tick):
+        return False
     if not approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w,
                               motion.tick, motion.reaction):
         return False
@@ -119,9 +122,9 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
         fastest = max(abs(v0), abs(under_v), abs(low_v), abs(high_v))
         fastest_w = max(abs(w0), abs(under_w), abs(low_w), abs(high_w))
         total = braking_time(fastest, fastest_w, motion.deceleration, motion.turn_acceleration)
-        reach = footprint.radius + max(_NEAR, motion.margin + rules.cell + stop_reach(
-            fastest, fastest_w, motion) + motion.obstacle_speed * (
-                motion.reaction + motion.tick + total))
+        reach = (footprint.radius + motion.margin + rules.cell
+                 + stop_reach(fastest, fastest_w, motion)
+                 + motion.obstacle_speed * (motion.reaction + motion.tick + total))
         scene, clearance[b] = survey(b, memory, rules, motion, footprint, samples, x, y, yaw,
                                      now, reach)
         clear, x1, y1, yaw1 = phase(scene, motion, footprint, samples, rules.cell, x, y, yaw, v0,
@@ -241,10 +244,12 @@ class Gate:
         self.config = config
         self._footprint = make_footprint(robot.polygon)
         self._samples = outline(self._footprint, gate.margin, CELL)
-        self._rules = Rules(CELL, gate.start_radius, gate.memory_time,
-                            camera_blind_distance(robot))
         self._motion = Motion(robot.acceleration, robot.deceleration, robot.turn_acceleration,
                               gate.reaction_time, self.tick, gate.margin, gate.obstacle_speed)
+        reach = stop_reach(max(robot.max_speed, robot.max_reverse), robot.max_turn, self._motion)
+        self._rules = Rules(CELL, gate.start_radius, gate.memory_time,
+                            camera_blind_distance(robot),
+                            reach + self._footprint.radius + _SPARE)
         self._bounds = Bounds(robot.max_speed, robot.max_reverse, robot.max_turn, robot.jerk,
                               gate.speed_steps, gate.turn_steps)
 

@@ -18,6 +18,7 @@ from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle
 from karpathy_control.mapping.rolling import clear_ray
 
 _BEYOND = 0.05  # m that a beam must pass beyond a stored point to clear it: five times the noise
+_COARSEST = 16  # beams; every so many are marked from the sensor on
 _BODY = -0.05  # m: a hit deeper inside the footprint than this is the robot itself
 
 
@@ -74,12 +75,12 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     sensor_x = x + c * sensor[0] - s * sensor[1]
     sensor_y = y + s * sensor[0] + c * sensor[1]
     sensor_yaw = yaw + sensor[2]
-    free = memory.free_seen[b]
     hits = memory.scan[b]
-    size = free.shape[0]
     n = ranges.shape[1]
-    offset = max(abs(sensor_x - x), abs(sensor_y - y))
-    limit = (size // 2 - 1) * rules.cell - offset
+    limit = min(rules.free_reach, (memory.free_seen.shape[1] // 2 - 1) * rules.cell - max(
+        abs(sensor_x - x), abs(sensor_y - y)))
+    lengths = np.empty(n)
+    directions = np.empty((n, 2))
     # Directions by rotation: exact to 1e-12 over thousands of beams, at a tenth of the cost.
     ux = math.cos(sensor_yaw + angle_min)
     uy = math.sin(sensor_yaw + angle_min)
@@ -87,6 +88,9 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     turn_s = math.sin(increment)
     for k in range(n):
         r = reading(ranges[b, k], range_min, range_max)
+        directions[k, 0] = ux
+        directions[k, 1] = uy
+        lengths[k] = 0.0
         hits[k, 0] = np.nan
         hits[k, 1] = np.nan
         if not math.isnan(r):
@@ -94,9 +98,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
             if r < 0.0:  # too close to measure: stands at the least range, if outside the body
                 hit = range_min
             else:
-                length = min(r, limit)
-                clear_ray(free, sensor_x, sensor_y, sensor_x + length * ux,
-                          sensor_y + length * uy, rules.cell, now)
+                lengths[k] = min(r, limit)
             if hit < range_max:
                 hx = sensor_x + hit * ux
                 hy = sensor_y + hit * uy
@@ -109,23 +111,57 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
                     hits[k, 0] = hx
                     hits[k, 1] = hy
         ux, uy = ux * turn_c - uy * turn_s, uy * turn_c + ux * turn_s
+    _free_rays(memory.free_seen[b], sensor_x, sensor_y, directions, lengths, abs(increment),
+               rules.cell, now)
     points = memory.lidar[b]
     seen = memory.lidar_seen[b]
-    for j in range(size):
-        for i in range(size):
-            if seen[j, i] == EMPTY:
-                continue
-            if _forgotten(points[j, i, 0], points[j, i, 1], sensor_x, sensor_y, sensor_yaw,
-                          ranges[b], hits, angle_min, increment, range_min, range_max,
-                          rules.cell) and _forgotten(
-                    points[j, i, 2], points[j, i, 3], sensor_x, sensor_y, sensor_yaw, ranges[b],
-                    hits, angle_min, increment, range_min, range_max, rules.cell):
-                seen[j, i] = EMPTY
+    cells = memory.lidar_cells[b]
     for k in range(n):
         if not math.isnan(hits[k, 0]):
-            mark_obstacle(points, seen, memory.origin[b], hits[k, 0], hits[k, 1], now, rules.cell)
+            mark_obstacle(points, seen, cells, memory.lidar_count, b, memory.origin[b], hits[k, 0],
+                          hits[k, 1], now, rules.cell)
+    size = seen.shape[0]
+    kept = 0
+    for k in range(memory.lidar_count[b]):
+        slot = cells[k]
+        j = slot // size
+        i = slot % size
+        if seen[j, i] != now and (now - seen[j, i] > rules.memory_time or (
+                _forgotten(points[j, i, 0], points[j, i, 1], sensor_x, sensor_y, sensor_yaw,
+                           ranges[b], hits, angle_min, increment, range_min, range_max, rules.cell)
+                and _forgotten(points[j, i, 2], points[j, i, 3], sensor_x, sensor_y, sensor_yaw,
+                               ranges[b], hits, angle_min, increment, range_min, range_max,
+                               rules.cell))):
+            seen[j, i] = EMPTY
+        else:
+            cells[kept] = slot
+            kept += 1
+    memory.lidar_count[b] = kept
     memory.scan_time[b] = now
-    keep_near_free(free, x, y, yaw, now, rules, footprint)
+    keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
+
+
+@njit(cache=True, nogil=True)
+def _free_rays(free, x, y, directions, lengths, increment, cell, now):
+    """Mark the cells along every beam, leaving out what its neighbours touch anyway.
+
+    Beams at a spacing of one cell or less touch every cell between them. So the beams with an odd
+    number are needed only from where twice the increment spans a cell, those with an odd number
+    of pairs from half of that, and so on; or from where the shorter of their neighbours ends.
+    """
+    n = lengths.shape[0]
+    for k in range(n):
+        stride = 1
+        while stride < _COARSEST and k % (2 * stride) == 0:
+            stride *= 2
+        start = 0.0
+        if stride < _COARSEST and k >= stride and k + stride < n:
+            start = min(cell / (2.0 * stride * increment), lengths[k - stride],
+                        lengths[k + stride])
+        if start < lengths[k]:
+            clear_ray(free, x + start * directions[k, 0], y + start * directions[k, 1],
+                      x + lengths[k] * directions[k, 0], y + lengths[k] * directions[k, 1], cell,
+                      now)
 
 
 @njit(cache=True, nogil=True, parallel=True)

@@ -34,8 +34,12 @@ class Memory(NamedTuple):
     epoch: NDArray[np.float64]  # (B,) s; times in the layers are relative to it, to fit float32
     lidar: NDArray[np.float32]  # (B, H, W, 4) m, odom: x y of one hit, x y of the other
     lidar_seen: NDArray[np.float32]  # (B, H, W) s since the epoch
+    lidar_cells: NDArray[np.int32]  # (B, H * W) the slots that are not empty, row * W + column
+    lidar_count: NDArray[np.int64]  # (B,) how many
     camera: NDArray[np.float32]  # (B, H, W, 4)
     camera_seen: NDArray[np.float32]  # (B, H, W)
+    camera_cells: NDArray[np.int32]  # (B, H * W)
+    camera_count: NDArray[np.int64]  # (B,)
     free_seen: NDArray[np.float32]  # (B, H, W)
     scan: NDArray[np.float32]  # (B, N, 2) m, odom: the latest scan, NaN where it hit nothing
     scan_time: NDArray[np.float32]  # (B,) s since the epoch
@@ -48,6 +52,7 @@ class Rules(NamedTuple):
     start_radius: float  # m
     memory_time: float  # s
     camera_blind: float  # m from the camera within which it does not see the ground
+    free_reach: float  # m from a sensor up to which it marks cells as free
 
 
 def make_memory(batch: int, size: int) -> Memory:
@@ -58,8 +63,15 @@ def make_memory(batch: int, size: int) -> Memory:
     def points() -> NDArray[np.float32]:
         return np.zeros((batch, size, size, 4), np.float32)
 
+    def cells() -> NDArray[np.int32]:
+        return np.empty((batch, size * size), np.int32)
+
+    def count() -> NDArray[np.int64]:
+        return np.zeros(batch, np.int64)
+
     return Memory(np.zeros((batch, 2), np.int64), np.zeros(batch, np.bool_), np.zeros(batch),
-                  points(), layer(), points(), layer(), layer(),
+                  points(), layer(), cells(), count(), points(), layer(), cells(), count(),
+                  layer(),
                   np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32))
 
 
@@ -68,7 +80,9 @@ def forget(memory, b):
     """Empty everything that robot b remembers; the next pose starts it anew."""
     memory.started[b] = False
     memory.lidar_seen[b] = EMPTY
+    memory.lidar_count[b] = 0
     memory.camera_seen[b] = EMPTY
+    memory.camera_count[b] = 0
     memory.free_seen[b] = EMPTY
     memory.scan[b] = np.float32(np.nan)
     memory.scan_time[b] = EMPTY
@@ -96,6 +110,8 @@ def place(memory, b, x, y, time, rules):
         recentre(memory.free_seen[b], memory.origin[b], column, row, EMPTY)
         memory.origin[b, 0] = column
         memory.origin[b, 1] = row
+        _drop_empty(memory.lidar_seen[b], memory.lidar_cells[b], memory.lidar_count, b)
+        _drop_empty(memory.camera_seen[b], memory.camera_cells[b], memory.camera_count, b)
     if time - memory.epoch[b] > _EPOCH_SPAN:
         memory.epoch[b] += _EPOCH_SPAN
         _shift_times(memory.lidar_seen[b])
@@ -103,6 +119,19 @@ def place(memory, b, x, y, time, rules):
         _shift_times(memory.free_seen[b])
         memory.scan_time[b] -= np.float32(_EPOCH_SPAN)
     return time - memory.epoch[b]
+
+
+@njit(cache=True, nogil=True)
+def _drop_empty(seen, cells, count, b):
+    """Take the cells that have scrolled out off the list of those that are not empty."""
+    size = seen.shape[0]
+    kept = 0
+    for k in range(count[b]):
+        slot = cells[k]
+        if seen[slot // size, slot % size] != EMPTY:
+            cells[kept] = slot
+            kept += 1
+    count[b] = kept
 
 
 @njit(cache=True, nogil=True)
@@ -156,7 +185,7 @@ def keep_near_free(free, x, y, yaw, time, rules, footprint):
 
 
 @njit(cache=True, nogil=True)
-def mark_obstacle(points, seen, origin, x, y, time, cell):
+def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell):
     """Keep (x, y) in its cell: the first of this time, or the one farthest from that."""
     size = seen.shape[0]
     i = math.floor(x / cell)
@@ -166,6 +195,9 @@ def mark_obstacle(points, seen, origin, x, y, time, cell):
     i %= size
     j %= size
     if seen[j, i] != time:
+        if seen[j, i] == EMPTY:
+            cells[count[b]] = j * size + i
+            count[b] += 1
         seen[j, i] = time
         points[j, i, 0] = x
         points[j, i, 1] = y
