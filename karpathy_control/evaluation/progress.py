@@ -79,13 +79,18 @@ class Lines:
             if mode == self._mode and now < self._due:
                 return
             self._due, self._mode = now + LINE_PERIOD, mode
+            if not mode:
+                print(f'  {number(event.get("t"), "s"):>8}  waiting for the controller',
+                      flush=True)
+                return
             index = int(event.get('goal_index') or 0)
-            print(f'  {number(event.get("t"), "s"):>8}  {mode or "starting":<12} goal '
-                  f'{min(index + 1, self._goals)}/{self._goals}  distance '
+            why = ' '.join(event.get('reasons') or [])
+            print(f'  {number(event.get("t"), "s"):>8}  {mode:<12} goal '
+                  f'{min(max(index, 0) + 1, self._goals)}/{self._goals}  distance '
                   f'{number(event.get("distance"), "m"):>7}  speed '
                   f'{number(event.get("v"), "m/s", 2):>9}  latency '
                   f'{number(event.get("latency_ms"), "ms"):>8}  interventions '
-                  f'{event.get("interventions", 0)}', flush=True)
+                  f'{event.get("interventions", 0)}  {why}'.rstrip(), flush=True)
 
     def end(self, run: RunData, problem: str) -> None:
         """Print the outcome."""

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from karpathy_control.evaluation.figures import latency_figure, path_figure, timeline_figure
@@ -35,7 +36,7 @@ h1 { font-size: 25px; margin: 0 0 2px; } h2 { font-size: 17px; margin: 0 0 12px;
 .card span { color: #616e7c; font-size: 13px; }
 section { margin-top: 18px; padding: 18px 20px; }
 img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
-.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 12px; }
+.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 12px; }
 .frames img { width: 100%; border-radius: 6px; }
 figure { margin: 0; } figcaption { color: #616e7c; font-size: 13px; margin-top: 4px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
@@ -59,9 +60,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _image(data: bytes, caption: str) -> str:
+def _image(data: bytes, caption: str, kind: str = 'png') -> str:
     text = html.escape(caption)
-    source = 'data:image/png;base64,' + base64.b64encode(data).decode()
+    source = f'data:image/{kind};base64,' + base64.b64encode(data).decode()
     return f'<img src="{source}" alt="{text}">'
 
 
@@ -98,17 +99,27 @@ def _goal_table(run: RunData) -> str:
 
 def _frames(run: RunData, most: int = 12) -> str:
     """Camera pictures with what was perceived, evenly chosen where there are many."""
-    there = [(index, path) for index, path in run.frames if Path(path).is_file()]
-    chosen = [there[i] for i in np.unique(np.linspace(0, len(there) - 1, most).astype(int))
-              ] if len(there) > most else there
-    if not chosen:
+    there = [(index, path) for index, path in run.frames if index >= 0 and Path(path).is_file()]
+    if not there:
         return ''
+    chosen = np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).astype(int))
     pictures = ''.join(
-        f'<figure>{_image(Path(path).read_bytes(), "camera picture")}'
-        f'<figcaption>on the way to goal {index + 1}</figcaption></figure>'
-        for index, path in chosen)
+        f'<figure>{_image(_jpeg(Path(path)), "camera picture", "jpeg")}'
+        f'<figcaption>goal {index + 1}</figcaption></figure>'
+        for index, path in (there[i] for i in chosen))
     return _section('What the camera saw', '<p class="sub">Camera pictures with the perceived '
                     f'entities drawn in.</p><div class="frames">{pictures}</div>')
+
+
+def _jpeg(path: Path, width: int = 800) -> bytes:
+    """A picture as JPEG, not wider than `width`: a dozen PNGs would make the page heavy."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        return b''
+    if picture.shape[1] > width:
+        height = round(picture.shape[0] * width / picture.shape[1])
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])
 
 
 def _section(title: str, body: str) -> str:

@@ -3,6 +3,7 @@
 The reference is the camera image, or the scan while the camera is silent. A set is released as
 soon as odometry at or after its stamp is there (and depth, where depth has been arriving), and
 `align_wait` after the reference arrived at the latest; then the state is extrapolated and says so.
+Odometry that by its rhythm cannot come within that time is not waited for.
 Clocks: stamps and `now` are ROS time, `received`, `steady` and deadlines CLOCK_MONOTONIC, all ns.
 """
 
@@ -40,6 +41,7 @@ SCAN_LEAD = NANOSECONDS // 100  # a scan may be this much later than the referen
 CLOCK_SLACK = NANOSECONDS // 20  # a clock that is slewed back by less has not jumped
 JUMP = NANOSECONDS  # a stream whose stamps fall back by more has been restarted
 DEPTH_MEMORY = NANOSECONDS  # depth that came within this is waited for
+RHYTHM = 0.1  # weight of the newest interval in the mean between two odometry messages
 PENDING = 4  # references that may wait at once; the oldest goes first
 
 
@@ -99,6 +101,8 @@ class SensorPipeline:
         self._image_stamp: int | None = None
         self._image_received: int | None = None
         self._depth_received: int | None = None
+        self._odom_received: int | None = None
+        self._odom_interval = 0.0  # mean between two arrivals, steady ns; 0 while unknown
         self._started: int | None = None  # steady time of the first input
 
     # --- inputs ---
@@ -160,6 +164,11 @@ class SensorPipeline:
         if problem is None:
             self._watch(state.stamp, self._odom.newest)
             self._odom.add(state)
+            if self._odom_received is not None:
+                interval = float(received - self._odom_received)
+                known = self._odom_interval or interval
+                self._odom_interval = known + RHYTHM * (interval - known)
+            self._odom_received = received
         return self._report('odom', problem)
 
     def on_goal(self, goal: tuple[float, float] | None) -> None:
@@ -188,7 +197,7 @@ class SensorPipeline:
             first = self._pending[0]
             if first.source.stamp <= self._released:
                 self.counts['dropped_out_of_order'] += 1
-            elif steady < first.deadline and not self._complete(first.source.stamp, steady):
+            elif steady < first.deadline and not self._complete(first, steady):
                 break
             else:
                 observation = self._build(first.source)
@@ -246,13 +255,19 @@ class SensorPipeline:
         if count:
             self.counts['dropped_future'] += count
 
-    def _complete(self, stamp: int, steady: int) -> bool:
-        newest = self._odom.newest
-        if newest is None or newest < stamp:
+    def _complete(self, pending: _Pending, steady: int) -> bool:
+        """True where waiting longer could not make the set better."""
+        stamp, newest = pending.source.stamp, self._odom.newest
+        if newest is None or (newest < stamp and not self._odom_too_late(pending.deadline)):
             return False
         expects_depth = (self._depth_received is not None
                          and steady - self._depth_received <= DEPTH_MEMORY)
         return not expects_depth or self._depth_at(stamp) is not None
+
+    def _odom_too_late(self, deadline: int) -> bool:
+        """True where the rhythm of the odometry puts its next message after the deadline."""
+        return (self._odom_received is not None and self._odom_interval > 0.0
+                and self._odom_received + 0.9 * self._odom_interval > deadline)
 
     def _depth_at(self, stamp: int) -> RawDepth | None:
         best = min(self._depths, key=lambda depth: abs(depth.stamp - stamp), default=None)

@@ -109,7 +109,7 @@ def test_the_report_stands_alone(tmp_path):
     text = path.read_text(encoding='utf-8')
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', text)
     assert len(sources) == 4  # path, one camera picture, latency, time
-    assert all(source.startswith('data:image/png;base64,') for source in sources)
+    assert all(re.match(r'data:image/(png|jpeg);base64,', source) for source in sources)
     assert '&lt;odd&gt; &amp; seed' in text
     assert '2 / 3' in text
     assert 'timeout' in text

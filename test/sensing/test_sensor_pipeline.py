@@ -77,6 +77,22 @@ def test_without_it_the_state_is_extrapolated_at_the_deadline(pipe):
     assert pipe.counts['without_scan'] == 1
 
 
+def test_odometry_that_cannot_come_in_time_is_not_waited_for(pipe):
+    """Odometry every 20 ms: after the one of 40 ms the next comes at 60, not before 50 + 5."""
+    for ms in (0, 20, 40):
+        pipe.on_odom(odom(ms, v=1.0), ms * MS)
+    pipe.on_image(image(50), 50 * MS)
+    (got,) = pipe.release(50 * MS, 50 * MS)
+    assert got.state.extrapolated
+    assert got.state.x == pytest.approx(0.01)
+    pipe.on_odom(odom(60, v=1.0), 60 * MS)
+    pipe.on_odom(odom(80, v=1.0), 80 * MS)
+    pipe.on_image(image(99), 99 * MS)  # the next is due at 100 ms: worth the wait
+    assert pipe.release(99 * MS, 99 * MS) == []
+    pipe.on_odom(odom(100, v=1.0), 100 * MS)
+    assert not pipe.release(100 * MS, 100 * MS)[0].state.extrapolated
+
+
 def test_without_odometry_the_set_is_dropped_and_counted(pipe):
     pipe.on_image(image(100), 100 * MS)
     assert pipe.release(110 * MS, 110 * MS) == []
