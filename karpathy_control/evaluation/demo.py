@@ -206,7 +206,7 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
 def main(argv: Sequence[str]) -> int:
     """Run the command. 0: enough goals reached and no contact too many; 1: not; 2: refused."""
     options = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _terminated)
     seeds = options.seeds if options.seeds is not None else [options.seed]
     several = options.seeds is not None
     root = options.out or Path('runs') / 'demo'
@@ -233,8 +233,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if enough and final['contacts'] <= options.max_contacts and not failed else 1
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the runner stops the loop in order on its way out
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # the runner stops the loop in order on its way out
 
 
 if __name__ == '__main__':
