@@ -32,6 +32,11 @@ _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at 
 _FAR = 1e9
 _COARSE = 4  # steps of the braking in the quick look
 _SAME = 1e-6  # m, rounding: as close as at the start is not closer
+# Inside the margin already, every point needs no more than the nearest has, less the scatter of
+# points on one surface; otherwise the next stretch of the same wall, measured a little nearer,
+# holds a robot that drives along it for ever. Never less than _TOUCH.
+_SCATTER = 0.01  # m
+_TOUCH = 0.005  # m
 
 
 class Motion(NamedTuple):
@@ -51,7 +56,7 @@ class Scene(NamedTuple):
 
     px: NDArray[np.float64]  # (n,) m, obstacle points; only `size` are valid
     py: NDArray[np.float64]
-    start: NDArray[np.float64]  # (n,) m, their distance to the footprint where the robot is now
+    start: NDArray[np.float64]  # (n,) m, their distance to the footprint now, or what is let pass
     size: int  # number of points
     free: NDArray[np.float32]  # (H, W) s, when a slot was last observed free
     excused: NDArray[np.int64]  # (m,) slots that are unknown and under the outline already
@@ -155,6 +160,10 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
             px[kept] = px[k]
             py[kept] = py[k]
             kept += 1
+    if clearance < motion.margin + 0.5 * _LEAST_STEP:
+        needed = max(clearance - _SCATTER, _TOUCH)
+        for k in range(kept):
+            start[k] = min(start[k], needed)
     excused = np.empty(samples.shape[0], np.int64)
     base_x = origin_x - origin_x % size
     base_y = origin_y - origin_y % size
@@ -175,7 +184,7 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
 def room_at(scene, footprint, x, y, yaw, need, cap):
     """Least room in m beyond what each point needs, at most `cap`; negative is a violation.
 
-    A point needs `need` m, or no more than it had at the start: whoever is too close already may
+    A point needs `need` m, or no more than `survey` left it: whoever is too close already may
     move, but not closer.
     """
     c = math.cos(yaw)

@@ -35,7 +35,7 @@ CELL = 0.05  # m
 WINDOW = 128  # cells: 6.4 m
 TICK = 0.05  # s that a command may act before the next one
 _LONGEST = 0.1  # s: a longer silence of the caller allows no larger change of the command
-_SPARE = 1.0  # m beyond the longest stop up to which sensors mark cells as free
+_SPARE = 0.5  # m beyond the longest stop up to which sensors mark cells as free
 
 UNCHANGED, LIMITED, BRAKING = 0, 1, 2
 

@@ -1,0 +1,81 @@
+"""Goals: reached, blocked, pre-empted, cancelled, refused, adopted."""
+
+import math
+
+import pytest
+
+from karpathy_control.contracts.config.control import GoalConfig
+from karpathy_control.contracts.modes import Reason
+from karpathy_control.control.goals import GoalKeeper
+
+
+@pytest.fixture
+def keeper():
+    return GoalKeeper(GoalConfig(tolerance=0.3, blocked_time=10.0, progress=0.2))
+
+
+def test_reached_within_tolerance(keeper):
+    keeper.set(3.0, 4.0)
+    keeper.update(0.0, 0.0, 0.0, True)
+    assert keeper.distance(0.0, 0.0) == pytest.approx(5.0)
+    keeper.update(3.0, 3.69, 1.0, True)  # 0.31 m away
+    assert keeper.goal == (3.0, 4.0)
+    keeper.update(3.0, 3.71, 2.0, True)  # 0.29 m
+    assert (keeper.goal, keeper.reason) == (None, Reason.GOAL_REACHED)
+    assert math.isnan(keeper.distance(0.0, 0.0))
+
+
+def test_blocked_after_ten_seconds_without_progress_and_free_again_with_it(keeper):
+    keeper.set(5.0, 0.0)
+    keeper.update(0.0, 0.0, 100.0, True)
+    keeper.update(0.19, 0.0, 109.9, True)
+    assert not keeper.blocked
+    keeper.update(0.19, 0.0, 110.0, True)
+    assert keeper.blocked and keeper.goal is not None
+    keeper.update(0.21, 0.0, 110.1, True)
+    assert not keeper.blocked
+
+
+def test_time_held_by_something_else_does_not_count(keeper):
+    keeper.set(5.0, 0.0)
+    keeper.update(0.0, 0.0, 0.0, True)
+    keeper.update(0.0, 0.0, 9.0, False)
+    keeper.update(0.0, 0.0, 18.0, True)
+    assert not keeper.blocked
+    keeper.update(0.0, 0.0, 19.0, True)
+    assert keeper.blocked
+
+
+def test_a_new_goal_pre_empts_and_restarts_the_clock(keeper):
+    keeper.set(5.0, 0.0)
+    keeper.update(0.0, 0.0, 0.0, True)
+    keeper.update(0.0, 0.0, 10.0, True)
+    keeper.set(-5.0, 0.0)
+    assert keeper.goal == (-5.0, 0.0) and not keeper.blocked
+    keeper.update(0.0, 0.0, 19.0, True)
+    assert not keeper.blocked
+
+
+def test_cancel(keeper):
+    assert keeper.cancel()[0] is False
+    keeper.set(1.0, 2.0)
+    assert keeper.cancel() == (True, 'goal 1.00 2.00 cancelled')
+    assert (keeper.goal, keeper.reason) == (None, Reason.GOAL_CANCELLED)
+
+
+def test_refused_goals_leave_the_one_in_force(keeper):
+    assert not keeper.set(math.nan, 0.0)
+    assert keeper.reason is Reason.GOAL_REFUSED and 'nan' in keeper.text
+    keeper.set(1.0, 2.0)
+    assert keeper.text == ''
+    keeper.refuse('frame "map" is unknown')
+    assert keeper.goal == (1.0, 2.0) and 'map' in keeper.text
+
+
+def test_adopt_only_after_a_restart(keeper):
+    assert keeper.adopt(1.0, 2.0)
+    assert not keeper.adopt(3.0, 4.0)
+    keeper.update(1.0, 2.0, 0.0, True)
+    assert keeper.reason is Reason.GOAL_REACHED
+    assert not keeper.adopt(1.0, 2.0)  # an echo of the goal just reached
+    assert keeper.goal is None
