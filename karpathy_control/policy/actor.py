@@ -179,4 +179,8 @@ def load_actor(path: Path, device: torch.device | str = 'cpu') -> tuple[Actor, W
         actor.load_state_dict(load_file(path))
     except (TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f'weights {path}: they do not fit their card: {error}') from error
+    for name, value in actor.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f'weights {path}: {name} holds values that are not finite; make '
+                               'them with: karpathy-control train policy')
     return actor.to(device).eval(), card

@@ -24,8 +24,12 @@ from karpathy_control.policy.memory import (
 STEPS = 12
 STEP = 0.1  # s
 DELAY = 0.1  # s: the last applied command goes on acting for this long
-MARGIN = 0.04  # m: nearer than this to the footprint is contact
+MARGIN = 0.045  # m: nearer than this to the footprint is contact, at rest; the gate's own margin,
+# noise and tracking error must fit in, or the gate stops what the fan thinks free
+MARGIN_PER_SPEED = 0.05  # s: the margin grows by this times the speed
+TOUCH = 0.015  # m: never nearer than this where it can be avoided
 SOFT = 0.25  # m: clearance below this costs
+TIGHT = 0.1  # m: clearance below this costs more
 NOSE = 0.35  # m ahead of the end of a roll-out, where the cost-to-go tells a good heading
 POINTS = 512  # obstacle points at most
 SPACING = 0.02  # m: points of a scan nearer than this to the one before are left out
@@ -38,10 +42,11 @@ ARC_GROUPS = 9
 
 # columns of a result
 (R_V, R_W, R_CLEARANCE, R_CONTACT, R_ADMISSIBLE, R_COST, R_NOSE, R_X, R_Y, R_YAW, R_SCORE,
- R_OK) = range(12)
-RESULTS = 12
+ R_OK, R_END_CLEARANCE) = range(13)
+RESULTS = 13
 
 CLEARANCE_COST = 0.5  # m of path at clearance 0
+TIGHT_COST = 0.5  # m of path at clearance 0, on top
 REVERSE_COST = 0.25  # m of path
 TURN_CHANGE_COST = 0.06  # m of path for a change by the whole turning range
 NOSE_WEIGHT = 0.6
@@ -185,7 +190,8 @@ def towards(value, target, rise, fall):
 
 @njit(cache=True, nogil=True)
 def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px, py, count,
-             movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
+             movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work,
+             result):
     """Roll one command out and describe it in `result` (RESULTS,).
 
     limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration);
@@ -193,11 +199,13 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
     roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
     path saved.
     """
-    contact_at = min(MARGIN, start_clearance - 0.005)
+    contact_at = min(MARGIN + MARGIN_PER_SPEED * abs(v_command), start_clearance - 0.005)
+    if contact_at < TOUCH:  # too near already: not nearer
+        contact_at = min(TOUCH, start_clearance - 0.001)
     v, w = velocity[0], velocity[1]
     x, y, yaw = 0.0, 0.0, 0.0
     travelled, turned = 0.0, 0.0
-    clearance = start_clearance
+    clearance, end_clearance = 10.0, start_clearance
     known = start_clearance  # clearance when last computed, less all motion since
     contact = np.inf
     contact_path = np.inf
@@ -227,12 +235,12 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
             d = mover_clearance(edges, movers, t, x, y, c, s)
         if known < SOFT:  # otherwise nothing static can have come nearer than SOFT
             known = footprint_clearance(edges, px, py, count, x, y, c, s, work)
-            d = min(d, known)
+        d = min(d, known)
         if d < contact_at:
             contact = t
             contact_path = travelled
             break
-        clearance = min(clearance, d)
+        clearance, end_clearance = min(clearance, d), d
         travelled += moved
         turned += swept
         end_x, end_y, end_yaw = x, y, yaw
@@ -253,7 +261,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
     nose = value_at(field, cell, gx + NOSE / cell * math.cos(ahead),
                     gy + NOSE / cell * math.sin(ahead)) - cost
     if saved > 0.0:
-        cost = -saved
+        cost, nose = -saved, 0.0
     brake = BRAKE_SHARE * limits[4]
     admissible = limits[0]
     ok = 1.0
@@ -266,7 +274,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
             ok = 0.0
     result[R_V] = v_command
     result[R_W] = w_command
-    result[R_CLEARANCE] = clearance
+    result[R_CLEARANCE] = min(clearance, end_clearance)
     result[R_CONTACT] = contact
     result[R_ADMISSIBLE] = admissible
     result[R_COST] = cost
@@ -275,6 +283,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
     result[R_Y] = end_y
     result[R_YAW] = end_yaw
     result[R_OK] = ok
+    result[R_END_CLEARANCE] = end_clearance
 
 
 @njit(cache=True, nogil=True)
@@ -292,9 +301,11 @@ def evaluate(fan, speed_cap, velocity, applied, limits, edges, radius, px, py, c
         w = fan[a, 1] * limits[2]
         roll_out(v, w, velocity, applied, limits, edges, radius, px, py, count, movers, start,
                  goal, arrival, field, field_origin, cell, pose, work, results[a])
-        close = max(0.0, 1.0 - max(results[a, R_CLEARANCE], 0.0) / SOFT)
+        # The end counts as well: from beside a wall all minima are alike, but some arcs leave it.
+        room = max(0.5 * (results[a, R_CLEARANCE] + results[a, R_END_CLEARANCE]), 0.0)
+        close = max(0.0, 1.0 - room / SOFT)
         score = (results[a, R_COST] + NOSE_WEIGHT * results[a, R_NOSE]
-                 + CLEARANCE_COST * close * close
+                 + CLEARANCE_COST * close * close + TIGHT_COST * max(0.0, 1.0 - room / TIGHT)
                  + TURN_CHANGE_COST * abs(w - applied[1]) / (2.0 * limits[2]))
         if fan[a, 0] < 0.0:
             score += REVERSE_COST

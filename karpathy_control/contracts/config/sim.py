@@ -62,9 +62,9 @@ class OdometryConfig:
 
     enabled: bool = parameter(True, 'publish odom', live=True)
     rate: float = parameter(50.0, 'messages per second', unit='Hz', minimum=5.0, maximum=200.0)
-    drift_per_metre: float = parameter(0.01, 'standard deviation of scale error', minimum=0.0,
+    drift_per_metre: float = parameter(0.005, 'standard deviation of scale error', minimum=0.0,
                                        maximum=0.2)
-    drift_per_radian: float = parameter(0.01, 'standard deviation of turning scale error',
+    drift_per_radian: float = parameter(0.005, 'standard deviation of turning scale error',
                                         minimum=0.0, maximum=0.2)
 
 
