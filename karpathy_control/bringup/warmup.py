@@ -1,7 +1,7 @@
 """Compiles the kernels of the loop once, so that nodes start from the cache on disk.
 
-Run with the environment made, and after an update of the code where a fast first start matters;
-without it each node compiles what it needs when it configures.
+Run when the environment is made, after `colcon build`, and after an update of the code where a fast
+first start matters; without it each node compiles what it needs when it configures (minutes).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from karpathy_control.bringup.environment import environment
 
@@ -54,10 +54,10 @@ def compile_part(name: str) -> int:
     return 0
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Compile all parts side by side; never fails, since each node can compile for itself."""
-    if len(sys.argv) > 1:
-        return compile_part(sys.argv[1])
+    if argv and argv[0] in STEPS:
+        return compile_part(argv[0])
     module = 'karpathy_control.bringup.warmup'
     parts = [subprocess.Popen([sys.executable, '-m', module, name]) for name in STEPS]
     for part in parts:
@@ -66,4 +66,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
