@@ -39,6 +39,8 @@ PREFIX = 'robot.'
 class DemoError(RuntimeError):
     """The episode could not be driven to its end; the text says why."""
 
+    status = 1  # exit status
+
 
 def parse_seeds(text: str) -> list[int]:
     """Seeds from `3`, `0..19` (both ends) or `0,4,7..9`. ArgumentTypeError names what is taken."""
@@ -166,8 +168,11 @@ def drive(runner: Runner, run: RunData, progress: Progress, timeout: float) -> N
 
 
 def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: Progress
-                ) -> tuple[RunData, dict[str, Any]]:
-    """Drive one seed and write its report; returns the data and the machine-readable result."""
+                ) -> tuple[RunData, dict[str, Any], int]:
+    """Drive one seed and write its report.
+
+    Returns the data, the machine-readable result and the exit status, 0 where it ran to its end.
+    """
     world = generate(options.world, seed)
     if not 1 <= options.goals <= len(world.goals):
         raise ConfigError(f'--goals: {options.goals} is not accepted; this world takes 1 to '
@@ -177,7 +182,7 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
     frames = (folder / 'frames').absolute()
     frames.mkdir(parents=True, exist_ok=True)
     what = episode_plan(options, seed, goals_in_odom(world, options.goals), frames)
-    problem = ''
+    problem, status = '', 0
     progress.begin(options.world, seed, len(goals))
     runner = Runner(what, folder / 'logs')
     runner.folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +192,7 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
         with runner:
             drive(runner, run, progress, options.timeout)
     except (DemoError, RunError) as error:
-        problem = str(error)
+        problem, status = str(error), error.status
     command = f'karpathy-control demo --world {options.world} --seed {seed}'
     robot = from_mapping(RobotConfig, {name.removeprefix(PREFIX): value for name, value
                                        in what.profile.parameters.items()
@@ -200,7 +205,7 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
     if problem:
         result['error'] = problem
     progress.end(run, problem)
-    return run, result
+    return run, result, status
 
 
 def main(argv: Sequence[str]) -> int:
@@ -213,10 +218,12 @@ def main(argv: Sequence[str]) -> int:
     name = options.world
     results: dict[int, dict[str, Any]] = {}
     latencies: list[float] = []
+    worst = 0
     for seed in seeds:
         folder = root if options.out and not several else root / f'{name}-{seed}'
         with make_progress(options.headless) as progress:
-            run, result = run_episode(options, seed, folder, progress)
+            run, result, status = run_episode(options, seed, folder, progress)
+        worst = max(worst, status)
         latencies += run.done.get('latencies', [])
         results[seed] = result
         if several:
@@ -229,8 +236,9 @@ def main(argv: Sequence[str]) -> int:
         final = results[seeds[0]]
     print(json.dumps(final), flush=True)
     enough = final['reached'] >= options.min_reached * final['goals']
-    failed = any('error' in result for result in results.values())
-    return 0 if enough and final['contacts'] <= options.max_contacts and not failed else 1
+    if worst:
+        return worst
+    return 0 if enough and final['contacts'] <= options.max_contacts else 1
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

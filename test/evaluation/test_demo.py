@@ -129,6 +129,14 @@ def test_a_loop_that_dies_is_reported_and_still_leaves_a_report(fake, monkeypatc
     assert Path(result['report']).is_file()
 
 
+def test_a_node_that_refuses_its_configuration_is_exit_2(fake, monkeypatch):
+    def refuse(_self):
+        raise RunError('perception refused its configuration', 2)
+
+    monkeypatch.setattr(fake, 'poll', refuse)
+    assert demo.main(['--headless', '--goals', '3']) == 2
+
+
 def test_an_observer_that_ends_early_is_an_error(fake, monkeypatch, capsys):
     monkeypatch.setattr(fake, 'script', staticmethod(lambda: list(events())[:2]))
     assert demo.main(['--headless', '--goals', '3']) == 1
