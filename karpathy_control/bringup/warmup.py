@@ -1,7 +1,7 @@
 """Compiles the kernels of the loop once, so that nodes start from the cache on disk.
 
-Run when the environment is made, after `colcon build`, and after an update of the code where a fast
-first start matters; without it each node compiles what it needs when it configures (minutes).
+Run when the environment is made, after `colcon build`, and after an update of the code where a
+fast first start matters; without it each node compiles what it needs when it configures (minutes).
 """
 
 from __future__ import annotations
