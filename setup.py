@@ -6,7 +6,8 @@ from setuptools import find_packages, setup
 
 PACKAGE = 'karpathy_control'
 SHARED = ('launch', 'config', 'description', 'worlds', 'weights')
-NODES = ('sensor', 'perception', 'policy', 'control', 'sim', 'pipeline', 'observer')
+NODES = ('sensor', 'perception', 'policy', 'control', 'sim', 'base_guard', 'pipeline', 'observer',
+         'probe')
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

@@ -134,8 +134,8 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
     profile = load_profile(values['robot'])
     parameters = _parameters(values, namespace, profile)
     loop = [_loop_node(name, namespace, parameters, profile) for name in NODE_CONFIGS]
-    if values['world'] != 'mujoco':
-        loop = [node for node in loop if node.name != 'sim']
+    absent = {'mujoco': ('base_guard',), 'gazebo': ('sim',), 'robot': ('sim', 'base_guard')}
+    loop = [node for node in loop if node.name not in absent[values['world']]]
     if values['composed'] == 'true':
         loop = _compose(loop)
     extra: list[NodeSpec] = []
@@ -187,7 +187,7 @@ def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
     merged: dict[str, dict[str, Value]] = {}
     for name in NODE_CONFIGS:
         from_profile = dict(profile.parameters)
-        if name in ('control', 'sim'):
+        if name in ('control', 'sim', 'base_guard'):
             from_profile['stamped_cmd_vel'] = profile.stamped_cmd_vel
         # The sim node makes the clock, so it cannot follow it.
         sim_time = {'use_sim_time': values['use_sim_time'] == 'true' and name != 'sim'}
@@ -212,7 +212,7 @@ def _sim_arguments(values: Mapping[str, str], profile: RobotProfile) -> dict[str
 
 # The robot must stop first, so what proposes goes first, then what feeds it, then the gate,
 # which has sent its zero by then; the world is last to take it.
-_STOP_STAGES = {'policy': 0, 'sensor': 1, 'perception': 1, 'control': 2, 'sim': 3}
+_STOP_STAGES = {'policy': 0, 'sensor': 1, 'perception': 1, 'control': 2, 'base_guard': 3, 'sim': 3}
 
 
 def _loop_node(name: str, namespace: str, parameters: Mapping[str, Mapping[str, Value]],

@@ -42,11 +42,15 @@ class StageLog:
         """Record one stamp."""
         self._entries.append((stamp, entered, left))
 
-    def drain(self) -> str:
-        """Everything since the last call as `stamp:entered:left` joined by spaces."""
-        text = ' '.join(f'{s}:{a}:{b}' for s, a, b in self._entries)
+    def drain(self) -> dict[str, str]:
+        """What came since the last call: `stages` has `stamp:entered:left` joined by spaces."""
+        values = {'stages': ' '.join(f'{s}:{a}:{b}' for s, a, b in self._entries)}
+        spans = sorted((left - entered) * 1e-6 for _, entered, left in self._entries)
+        if spans:
+            values['stage_ms.p50'] = f'{spans[len(spans) // 2]:.2f}'
+            values['stage_ms.max'] = f'{spans[-1]:.2f}'
         self._entries.clear()
-        return text
+        return values
 
 
 class LoopNode(LifecycleNode, Generic[T]):
@@ -227,7 +231,7 @@ class LoopNode(LifecycleNode, Generic[T]):
         status = DiagnosticStatus(name=self.get_name(), hardware_id=self.get_namespace(),
                                   message=self._why or summary)
         status.level = DiagnosticStatus.OK if healthy and not self._why else DiagnosticStatus.WARN
-        values = {**values, 'stages': self.stages.drain(),
+        values = {**values, **self.stages.drain(),
                   **{f'invalid.{source}': str(n) for source, n in self.invalid.items()}}
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])

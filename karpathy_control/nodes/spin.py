@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from karpathy_control.contracts.card import WeightsError
@@ -36,16 +37,28 @@ def executor() -> Executor:
 
 
 def spin(nodes: Sequence[LoopNode]) -> None:
-    """Spin until shutdown.
+    """Spin until SIGINT, SIGTERM or shutdown.
+
+    The signals end the spinning and nothing else: rclpy's own handlers would shut the context
+    down first, and the last zero of `control` could not be published any more. A second signal
+    (a terminal sends one to the whole group, the launcher another) changes nothing.
 
     EventsExecutor.spin() waits without bound, which overflows a deadline in some builds and then
-    burns a core while it delivers nothing; a bounded wait on a future that never comes does not.
+    burns a core while it delivers nothing; a bounded wait does not.
     """
+    asked: Future[None] = Future()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if not asked.done():
+            asked.set_result(None)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
     spinner = executor()
     for node in nodes:
         spinner.add_node(node)
-    while rclpy.ok():
-        spinner.spin_until_future_complete(Future(), 1e6)
+    while rclpy.ok() and not asked.done():
+        spinner.spin_until_future_complete(asked, 1e6)
 
 
 def run(factories: Sequence[Callable[[], LoopNode]], args: list[str] | None = None) -> int:
@@ -56,7 +69,7 @@ def run(factories: Sequence[Callable[[], LoopNode]], args: list[str] | None = No
     if os.environ.get('ROS_PYTHON_CHECK_FIELDS') != '1':
         print('ROS_PYTHON_CHECK_FIELDS is not 1: a wrong field type would be sent as garbage; '
               'start through `karpathy-control up`, the launch file, or set it', file=sys.stderr)
-    rclpy.init(args=args)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[LoopNode] = []
     status = 0
     try:
@@ -71,11 +84,8 @@ def run(factories: Sequence[Callable[[], LoopNode]], args: list[str] | None = No
         print(f'refused: {error}', file=sys.stderr)
         status = EXIT_REFUSED
     finally:
-        # A terminal sends SIGINT to the whole group and the launcher sends it again: the second
-        # one must not break the shutdown.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for node in reversed(nodes):
             node.stop()
         for node in nodes:

@@ -17,7 +17,8 @@ from karpathy_control.contracts.interfaces import TOPICS
 pytestmark = pytest.mark.ros
 
 # Sent by people or planners, or only on a ROS host, or only when there is something to say.
-OPTIONAL = {'plan', 'observation/plan', 'cmd_vel_teleop', 'emergency_stop', 'goal_pose'}
+OPTIONAL = {'plan', 'observation/plan', 'cmd_vel_teleop', 'emergency_stop', 'goal_pose',
+            'base/cmd_vel'}
 SCRIPT = """
 import fcntl, socket, struct, subprocess, sys, os, json, time
 # Bring loopback up (SIOCSIFFLAGS, IFF_UP): iproute2 need not be installed.

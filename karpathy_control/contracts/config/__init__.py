@@ -1,5 +1,6 @@
 """Typed configuration of every node: the one source of ROS parameters, bounds, docs and YAML."""
 
+from karpathy_control.contracts.config.base_guard import BaseGuardConfig
 from karpathy_control.contracts.config.control import ControlConfig
 from karpathy_control.contracts.config.core import (
     ConfigError,
@@ -23,10 +24,11 @@ NODE_CONFIGS = {
     'policy': PolicyConfig,
     'control': ControlConfig,
     'sim': SimConfig,
+    'base_guard': BaseGuardConfig,
 }
 
 __all__ = [
-    'NODE_CONFIGS', 'ConfigError', 'ControlConfig', 'ParameterSpec', 'PerceptionConfig',
-    'PolicyConfig', 'RobotConfig', 'SensorConfig', 'SimConfig', 'from_mapping', 'markdown_table',
-    'parameter', 'replace_value', 'specs', 'to_mapping',
+    'NODE_CONFIGS', 'BaseGuardConfig', 'ConfigError', 'ControlConfig', 'ParameterSpec',
+    'PerceptionConfig', 'PolicyConfig', 'RobotConfig', 'SensorConfig', 'SimConfig',
+    'from_mapping', 'markdown_table', 'parameter', 'replace_value', 'specs', 'to_mapping',
 ]
