@@ -147,7 +147,7 @@ def cost_to_go(factor, cell, goal_x, goal_y, stop_x, stop_y, stop_margin, field)
         queued -= 1
         d = value[k]
         if k == stop_cell:
-            stop_at = d + stop_margin / cell
+            stop_at = d + stop_margin / cell + 1.0  # a bucket is in no order
         if d > stop_at:
             break
         x, y = k % n, k // n
