@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                                       camera='camera' not in ablate)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         print(f'evaluate: {error}', file=sys.stderr)
-        return 1
+        return 2
     baseline = found.get('baseline', found['policy'])
     print(json.dumps({
         'suite': args.suite, 'policy': args.policy, 'ablated': ablate, 'worlds': len(worlds),

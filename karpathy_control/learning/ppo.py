@@ -44,6 +44,12 @@ class Runner(OnPolicyRunner):
     """rsl_rl's runner with checkpoints that are not pickled, in one file that is replaced."""
 
     seed = 0
+    earlier_seconds = 0.0  # of the runs that this one goes on from
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on collecting and learning, all resumed runs together, s."""
+        return self.earlier_seconds + float(self.logger.tot_time)
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write the checkpoint beside `path`, whatever its name."""
@@ -51,7 +57,7 @@ class Runner(OnPolicyRunner):
             Path(path).parent / CHECKPOINT,
             {'actor': self.alg.actor, 'critic': self.alg.critic}, self.alg.optimizer,
             {'iteration': self.current_learning_iteration, 'seed': self.seed,
-             'steps': self.logger.tot_timesteps, 'seconds': self.logger.tot_time})
+             'steps': self.logger.tot_timesteps, 'seconds': self.seconds})
 
     def load(self, path: str, load_cfg: dict | None = None, strict: bool = True,
              map_location: str | None = None) -> dict:
@@ -63,7 +69,7 @@ class Runner(OnPolicyRunner):
         self.alg.learning_rate = self.alg.optimizer.param_groups[0]['lr']
         self.current_learning_iteration = int(found.meta['iteration']) + 1
         self.logger.tot_timesteps = int(found.meta['steps'])
-        self.logger.tot_time = float(found.meta['seconds'])
+        self.earlier_seconds = float(found.meta['seconds'])
         return found.meta
 
 
@@ -196,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (ConfigError, checkpoints.CheckpointError, FileNotFoundError, ValueError) as error:
         print(f'train policy: {error}', file=sys.stderr)
-        return 1
+        return 2
     command = 'karpathy-control train policy ' + shlex.join(
         sys.argv[1:] if argv is None else list(argv))
     actor = runner.alg.get_policy().actor.to('cpu').eval()
@@ -205,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     save_actor(actor, weights, *details, {})
     metrics = measure(weights, args.episodes, args.seed)
     metrics |= {'steps': runner.logger.tot_timesteps,
-                'training_seconds': round(runner.logger.tot_time, 1)}
+                'training_seconds': round(runner.seconds, 1)}
     save_actor(actor, weights, *details, metrics)
     installed = worth_shipping(metrics)
     target = (args.out or share() / 'weights') / weights.name
