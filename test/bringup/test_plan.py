@@ -89,7 +89,7 @@ def test_gazebo_includes_the_simulator_spawns_and_bridges_twice():
     assert include.arguments['gz_args'].startswith('-r -s --headless-rendering /')
     assert include.arguments['gz_args'].endswith('/worlds/yard.sdf')
     found = {spec.name: spec for spec in what.nodes}
-    assert 'sim' not in found
+    assert 'sim' not in found and 'base_guard' in found
     assert [s.name for s in what.nodes if s.executable == 'parameter_bridge'] == [
         'bridge_base', 'bridge_camera']
     assert found['create'].arguments[:4] == ('-name', 'robot', '-topic', 'robot_description')
@@ -111,7 +111,8 @@ def test_bridge_files_agree_with_the_interface_table():
             assert row['direction'] == ('GZ_TO_ROS' if topic.writer == 'sim' else 'ROS_TO_GZ')
     physical = {name for name, topic in BY_NAME.items()
                 if topic.writer == 'sim' and not name.startswith('sim/')}
-    assert known - {'/tf', 'cmd_vel'} == physical
+    # the base is reached through the guard, since DiffDrive has no command timeout
+    assert known - {'/tf', 'base/cmd_vel'} == physical
 
 
 @pytest.mark.parametrize(('config', 'said'), [
