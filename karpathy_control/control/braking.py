@@ -1,17 +1,22 @@
 """The check of one command: its braking manoeuvre must stay in space observed free.
 
 The manoeuvre after a command is looked at for a base that answers as late as it may and for one
-that answers at once. Late: for `reaction` seconds the robot goes from its measured velocity
-towards the command that is already under way, for one `tick` towards the new one, then it brakes.
-At once: it goes towards the new command for `reaction` and `tick`, then it brakes. The braking
-follows the arc that the robot is on, both axes falling linearly to zero together; all within the
-acceleration limits. With both clear, a later tick that finds nothing better carries the braking
-on, and what was checked here is what is then driven, whatever the latency within its bound.
+that answers at once. Late: the robot keeps its measured velocity for `reaction` seconds, goes
+towards the new command for one `tick`, then it brakes. At once: it goes towards the new command
+for `reaction` and `tick`, then it brakes. The first bounds what is still under way while the robot
+slows down, the second while it speeds up. The braking follows the arc that the robot is on, both
+axes falling linearly to zero together; all within the acceleration limits. With both clear, a
+later tick that finds nothing better carries the braking on, and what was checked here is what is
+then driven, whatever the latency within its bound.
 
 The footprint is exact. The time step follows the clearance (conservative advancement): where the
 nearest obstacle is d beyond its margin, the next pose to look at is the one before which no point
 of the footprint can have moved by d. Steps end at 5 mm, and half of that is added to the margin,
 so between the poses nothing is missed.
+
+A robot that is within the margin already, by noise or drift, must be able to leave and to go on
+along a wall: then a pose is a violation only where its clearance is less than that of the pose
+where the robot is. The clearance so never falls from one command to the next.
 """
 
 from __future__ import annotations
@@ -20,23 +25,18 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.control.limits import approach, brake, braking_time
 from karpathy_control.control.memory import EMPTY
+from karpathy_control.mapping.jit import kernel
 
 _LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
 _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at least
 _FAR = 1e9
 _COARSE = 4  # steps of the braking in the quick look
 _SAME = 1e-6  # m, rounding: as close as at the start is not closer
-# Inside the margin already, every point needs no more than the nearest has, less the scatter of
-# points on one surface; otherwise the next stretch of the same wall, measured a little nearer,
-# holds a robot that drives along it for ever. Never less than _TOUCH.
-_SCATTER = 0.01  # m
-_TOUCH = 0.005  # m
 
 
 class Motion(NamedTuple):
@@ -56,8 +56,9 @@ class Scene(NamedTuple):
 
     px: NDArray[np.float64]  # (n,) m, obstacle points; only `size` are valid
     py: NDArray[np.float64]
-    start: NDArray[np.float64]  # (n,) m, their distance to the footprint now, or what is let pass
+    start: NDArray[np.float64]  # (n,) m, their distance to the footprint where the robot is now
     size: int  # number of points
+    need: float  # m that the footprint must keep from every point
     free: NDArray[np.float32]  # (H, W) s, when a slot was last observed free
     excused: NDArray[np.int64]  # (m,) slots that are unknown and under the outline already
     excused_count: int
@@ -68,14 +69,14 @@ class Scene(NamedTuple):
     oldest: float  # s, what was seen before this is unknown
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def stop_reach(v, w, motion):
     """Bound in m on how far the base can get before it stands, from speeds up to v and w."""
     total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
     return v * (motion.reaction + motion.tick + 0.5 * total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(scene, x, y, cell):
     """Slot of an odom point as one number, -1 outside the window."""
     size = scene.free.shape[0]
@@ -93,13 +94,13 @@ def _slot(scene, x, y, cell):
     return j * size + i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _known(scene, slot):
     size = scene.free.shape[0]
     return slot >= 0 and scene.free[slot // size, slot % size] >= scene.oldest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
     """Gather what lies within `reach` m of robot b's base. Returns (Scene, clearance m).
 
@@ -160,15 +161,12 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
             px[kept] = px[k]
             py[kept] = py[k]
             kept += 1
-    if clearance < motion.margin + 0.5 * _LEAST_STEP:
-        needed = max(clearance - _SCATTER, _TOUCH)
-        for k in range(kept):
-            start[k] = min(start[k], needed)
+    need = min(motion.margin + 0.5 * _LEAST_STEP, clearance - _SAME)
     excused = np.empty(samples.shape[0], np.int64)
     base_x = origin_x - origin_x % size
     base_y = origin_y - origin_y % size
-    scene = Scene(px, py, start, kept, memory.free_seen[b], excused, 0, origin_x, origin_y, base_x,
-                  base_y, oldest)
+    scene = Scene(px, py, start, kept, need, memory.free_seen[b], excused, 0, origin_x, origin_y,
+                  base_x, base_y, oldest)
     m = 0
     for k in range(samples.shape[0]):
         slot = _slot(scene, x + c * samples[k, 0] - s * samples[k, 1],
@@ -176,16 +174,16 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
         if not _known(scene, slot):
             excused[m] = slot
             m += 1
-    return Scene(px, py, start, kept, memory.free_seen[b], excused, m, origin_x, origin_y, base_x,
-                 base_y, oldest), clearance
+    return Scene(px, py, start, kept, need, memory.free_seen[b], excused, m, origin_x, origin_y,
+                 base_x, base_y, oldest), clearance
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def room_at(scene, footprint, x, y, yaw, need, cap):
     """Least room in m beyond what each point needs, at most `cap`; negative is a violation.
 
-    A point needs `need` m, or no more than `survey` left it: whoever is too close already may
-    move, but not closer.
+    A point needs `need` m, or no more than it had at the start: what grows with the time that an
+    obstacle has to approach must not forbid to go away from it.
     """
     c = math.cos(yaw)
     s = math.sin(yaw)
@@ -208,7 +206,7 @@ def room_at(scene, footprint, x, y, yaw, need, cap):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def seen_at(scene, samples, x, y, yaw, cell):
     """Whether the outline lies in observed cells, or in those it covered at the start."""
     c = math.cos(yaw)
@@ -228,7 +226,7 @@ def seen_at(scene, samples, x, y, yaw, cell):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advance(x, y, yaw, v, w, dt):
     """Exact unicycle motion at constant v (m/s) and w (rad/s)."""
     turn = w * dt
@@ -240,7 +238,7 @@ def advance(x, y, yaw, v, w, dt):
             y - r * (math.cos(yaw + turn) - math.cos(yaw)), yaw + turn)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, braking, duration,
           elapsed):
     """Drive one part of a manoeuvre from (x, y, yaw) at (v0, w0) and look at every pose.
@@ -249,10 +247,10 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
     (v0, w0). `elapsed` is the time since now, s. Returns (clear, x, y, yaw) at the end or at the
     violation.
     """
-    need = motion.margin + 0.5 * _LEAST_STEP
     t = 0.0
     unseen = 0.0  # m of motion since the outline was looked up
-    room = room_at(scene, footprint, x, y, yaw, need + motion.obstacle_speed * elapsed, cell)
+    room = room_at(scene, footprint, x, y, yaw,
+                   scene.need + motion.obstacle_speed * elapsed, cell)
     while duration - t > 1e-9:
         if braking:
             v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, t)
@@ -273,7 +271,7 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
         if rate <= 1e-9:
             continue  # standing: passive, whatever comes
         room = room_at(scene, footprint, x, y, yaw,
-                       need + motion.obstacle_speed * (elapsed + t), cell)
+                       scene.need + motion.obstacle_speed * (elapsed + t), cell)
         if room < 0.0:
             return False, x, y, yaw
         unseen += rate * h
@@ -284,16 +282,7 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
     return True, x, y, yaw
 
 
-@njit(cache=True, nogil=True)
-def react(motion, velocity_v, velocity_w, last_v, last_w):
-    """Velocity after the reaction time, on the way to the command under way."""
-    return (approach(velocity_v, last_v, motion.acceleration, motion.deceleration,
-                     motion.reaction),
-            approach(velocity_w, last_w, motion.turn_acceleration, motion.turn_acceleration,
-                     motion.reaction))
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, duration):
     """Whether the manoeuvre, in a few large steps, comes too close to the first point.
 
@@ -308,7 +297,7 @@ def hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, durat
     v = approach(v0, v1, motion.acceleration, motion.deceleration, duration)
     w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, duration)
     total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
-    need = min(motion.margin, scene.start[0] - _SAME)
+    need = min(motion.margin, scene.need, scene.start[0] - _SAME)
     for k in range(_COARSE):
         vk, wk = brake(v, w, motion.deceleration, motion.turn_acceleration,
                        (k + 0.5) * total / _COARSE)
@@ -323,7 +312,7 @@ def hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, durat
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1,
                        duration, elapsed):
     """Whether going from (v0, w0) towards (v1, w1) for `duration` s, then braking, is clear."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import clear_ray
 
 _BINS = 360  # bearings about the camera; half a bin is 1.3 cm at 1.5 m
@@ -24,12 +25,12 @@ _BEYOND = 0.05  # m that a ray must pass beyond a stored point to clear it
 _BODY = -0.05  # m: a point deeper inside the footprint than this is the robot itself
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bin(angle):
     return math.floor((angle % (2.0 * math.pi)) * (_BINS / (2.0 * math.pi))) % _BINS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _passed(dx, dy, free, hit, blind, cell):
     """Whether this frame clears or replaces a stored point at (dx, dy) from the camera, odom."""
     distance = math.sqrt(dx * dx + dy * dy)
@@ -39,7 +40,7 @@ def _passed(dx, dy, free, hit, blind, cell):
     return blind < distance and distance + _BEYOND < min(free[k], hit[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, time):
     """Take the height-filtered depth of robot b in; see Gate.observe_depth."""
     x = pose[b, 0]
@@ -101,7 +102,7 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(memory, b, footprint, px, py, x, y, c, s, now, cell):
     """Keep a camera point given in base, unless it is not finite or on the robot itself."""
     if not (math.isfinite(px) and math.isfinite(py)):
@@ -113,7 +114,7 @@ def _add(memory, b, footprint, px, py, x, y, c, s, now, cell):
                   y + s * px + c * py, now, cell)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
     """Add the obstacles of robot b's camera scan; see Gate.observe_camera_scan."""
     x = pose[b, 0]
@@ -133,14 +134,14 @@ def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
                  now, rules.cell)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def depth_all(memory, rules, footprint, pose, points, kind, count, origin, time):
     """`depth_one` for every robot of the batch."""
     for b in prange(pose.shape[0]):
         depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, time)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def camera_scan_all(memory, rules, footprint, pose, ranges, time):
     """`camera_scan_one` for every robot of the batch."""
     for b in prange(pose.shape[0]):

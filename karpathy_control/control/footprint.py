@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.geometry import convex_hull
+from karpathy_control.mapping.jit import kernel
 
 
 class Footprint(NamedTuple):
@@ -48,7 +48,7 @@ def outline(footprint: Footprint, margin: float, spacing: float) -> NDArray[np.f
     return np.array(points)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def signed_distance(footprint, x, y):
     """Euclidean distance in m of a point in base to the footprint; negative inside it."""
     corners, tangents, lengths = footprint.corners, footprint.tangents, footprint.lengths

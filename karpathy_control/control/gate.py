@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import ControlConfig, RobotConfig
@@ -23,13 +23,13 @@ from karpathy_control.control.braking import (
     approach_and_brake,
     hits_last_culprit,
     phase,
-    react,
     stop_reach,
     survey,
 )
 from karpathy_control.control.footprint import make_footprint, outline
 from karpathy_control.control.limits import bounded, brake, braking_time, clamp, reachable
 from karpathy_control.control.memory import Rules, forget, make_memory, place
+from karpathy_control.mapping.jit import kernel
 
 CELL = 0.05  # m
 WINDOW = 128  # cells: 6.4 m
@@ -68,9 +68,9 @@ class GateResult:
     clearance: NDArray[np.float64]  # (B,) m from the footprint, inf where nothing is near
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
-    """Whether (v, w) leaves a clear braking, from the state now and from that after `reaction`."""
+    """Whether (v, w) leaves a clear braking, by a base that answers late and by one at once."""
     x, y, yaw, v0, w0 = late
     if hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v, w, motion.tick):
         return False
@@ -82,7 +82,7 @@ def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
                               motion.reaction + motion.tick, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose, velocity,
                 proposal, time, speed_limit, reverse_limit, applied, status, clearance):
     x = pose[b, 0]
@@ -93,7 +93,7 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
     wish_v = proposal[b, 0]
     wish_w = proposal[b, 1]
     dt = motion.tick
-    if not math.isnan(last.time[b]):
+    if math.isfinite(last.time[b]) and math.isfinite(time[b]):
         dt = clamp(time[b] - last.time[b], 1e-3, _LONGEST)
     under_v = last.command[b, 0]
     under_w = last.command[b, 1]
@@ -128,10 +128,9 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
         scene, clearance[b] = survey(b, memory, rules, motion, footprint, samples, x, y, yaw,
                                      now, reach)
         clear, x1, y1, yaw1 = phase(scene, motion, footprint, samples, rules.cell, x, y, yaw, v0,
-                                    w0, under_v, under_w, False, motion.reaction, 0.0)
-        v1, w1 = react(motion, v0, w0, under_v, under_w)
+                                    w0, v0, w0, False, motion.reaction, 0.0)
         now_state = (x, y, yaw, v0, w0)
-        late_state = (x1, y1, yaw1, v1, w1)
+        late_state = (x1, y1, yaw1, v0, w0)
         if clear:
             v = clamp(wish_v, low_v, high_v)
             w = clamp(wish_w, low_w, high_w)
@@ -156,12 +155,13 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
     last.rate[b, 1] = (out_w - under_w) / dt
     last.command[b, 0] = out_v
     last.command[b, 1] = out_w
-    last.time[b] = time[b]
+    if math.isfinite(time[b]):
+        last.time[b] = time[b]
     applied[b, 0] = out_v
     applied[b, 1] = out_w
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spread(low, high, wish, steps):
     """`steps` values from low to high, the one nearest to `wish` moved onto it."""
     values = np.linspace(low, high, steps)
@@ -169,7 +169,7 @@ def _spread(low, high, wish, steps):
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _by_distance(speeds, turns, wish_v, wish_w, bounds):
     """Candidates nearest first: (dv / v_max)^2 + (dw / w_max)^2, ties to the wish's turn."""
     cost = np.empty(speeds.shape[0] * turns.shape[0])
@@ -184,7 +184,7 @@ def _by_distance(speeds, turns, wish_v, wish_w, bounds):
     return np.argsort(cost)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def _filter_all(memory, rules, motion, bounds, footprint, samples, last, pose, velocity, proposal,
                 time, speed_limit, reverse_limit, applied, status, clearance):
     for b in prange(pose.shape[0]):
@@ -192,7 +192,7 @@ def _filter_all(memory, rules, motion, bounds, footprint, samples, last, pose, v
                     proposal, time, speed_limit, reverse_limit, applied, status, clearance)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _braking_poses(x, y, yaw, v, w, deceleration, turn_deceleration, step):
     n = math.ceil(braking_time(v, w, deceleration, turn_deceleration) / step)
     poses = np.empty((n + 1, 3))

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import clear_ray
 
 _BEYOND = 0.05  # m that a beam must pass beyond a stored point to clear it: five times the noise
@@ -22,7 +23,7 @@ _COARSEST = 16  # beams; every so many are marked from the sensor on
 _BODY = -0.05  # m: a hit deeper inside the footprint than this is the robot itself
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reading(r, range_min, range_max):
     """A range by REP-117: metres of free view, NaN where it says nothing, -1 where too close."""
     if math.isnan(r):
@@ -32,7 +33,7 @@ def reading(r, range_min, range_max):
     return min(r, range_max)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
                range_min, range_max, cell):
     """Whether the scan sees beyond the stored point (x, y) or sees it anew; odom, m."""
@@ -60,7 +61,7 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
     return near0 or near1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
               range_max, time):
     """Take a scan of robot b in; see Gate.observe_scan."""
@@ -141,7 +142,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _free_rays(free, x, y, directions, lengths, increment, cell, now):
     """Mark the cells along every beam, leaving out what its neighbours touch anyway.
 
@@ -164,7 +165,7 @@ def _free_rays(free, x, y, directions, lengths, increment, cell, now):
                       now)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def scan_all(memory, rules, footprint, pose, ranges, angle_min, increment, sensor, range_min,
               range_max, time):
     """`scan_one` for every robot of the batch."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from karpathy_control.mapping.jit import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clamp(value, low, high):
     """`value` moved into [low, high]."""
     return min(max(value, low), high)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reachable(last, rate, acceleration, deceleration, jerk, dt):
     """The interval of commands that one axis may take `dt` s after the command `last`.
 
@@ -33,7 +33,7 @@ def reachable(last, rate, acceleration, deceleration, jerk, dt):
     return (low, high) if sign > 0.0 else (-high, -low)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bounded(low, high, least, most):
     """The part of the reachable [low, high] within [least, most]; one end where there is none.
 
@@ -46,13 +46,13 @@ def bounded(low, high, least, most):
     return max(low, least), min(high, most)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def braking_time(v, w, deceleration, turn_deceleration):
     """Time in s to come to rest from (v m/s, w rad/s) along one arc, both axes ending together."""
     return max(abs(v) / deceleration, abs(w) / turn_deceleration)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def brake(v, w, deceleration, turn_deceleration, dt):
     """The command `dt` s further into the braking on the arc of (v, w): both fall linearly."""
     total = braking_time(v, w, deceleration, turn_deceleration)
@@ -62,7 +62,7 @@ def brake(v, w, deceleration, turn_deceleration, dt):
     return v * share, w * share
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def approach(value, target, acceleration, deceleration, dt):
     """`value` after `dt` s on its way to `target`, slowing at one rate and speeding at another."""
     if value * target < 0.0:

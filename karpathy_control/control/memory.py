@@ -16,10 +16,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from karpathy_control.control.footprint import signed_distance
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import in_window, recentre, window_origin
 
 EMPTY = np.float32(-1e9)  # the time of what was never seen, s
@@ -75,7 +75,7 @@ def make_memory(batch: int, size: int) -> Memory:
                   np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forget(memory, b):
     """Empty everything that robot b remembers; the next pose starts it anew."""
     memory.started[b] = False
@@ -88,7 +88,7 @@ def forget(memory, b):
     memory.scan_time[b] = EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def place(memory, b, x, y, time, rules):
     """Centre the window of robot b on (x, y); return `time` relative to the epoch.
 
@@ -121,7 +121,7 @@ def place(memory, b, x, y, time, rules):
     return time - memory.epoch[b]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _drop_empty(seen, cells, count, b):
     """Take the cells that have scrolled out off the list of those that are not empty."""
     size = seen.shape[0]
@@ -134,7 +134,7 @@ def _drop_empty(seen, cells, count, b):
     count[b] = kept
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shift_times(seen):
     for j in range(seen.shape[0]):
         for i in range(seen.shape[1]):
@@ -142,7 +142,7 @@ def _shift_times(seen):
                 seen[j, i] -= np.float32(_EPOCH_SPAN)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _start_disc(free, x, y, rules):
     """Mark every cell that touches the start disc about (x, y) as free at the epoch."""
     size = free.shape[0]
@@ -157,7 +157,7 @@ def _start_disc(free, x, y, rules):
                 free[j % size, i % size] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keep_near_free(free, x, y, yaw, time, rules, footprint):
     """Mark the cells under the footprint as free and keep the free ones round it from expiring.
 
@@ -184,7 +184,7 @@ def keep_near_free(free, x, y, yaw, time, rules, footprint):
                 free[j % size, i % size] = time
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell):
     """Keep (x, y) in its cell: the first of this time, or the one farthest from that."""
     size = seen.shape[0]

@@ -16,36 +16,37 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from karpathy_control.mapping.jit import kernel
 
 _FAR = 1e30  # stands for a cell border that is never reached
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_index(p, cell):
     """Global index of the cell that holds coordinate `p` (m) along one axis."""
     return math.floor(p / cell)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def window_origin(p, cell, size):
     """Lowest global index of a window of `size` cells that is centred on coordinate `p` (m)."""
     return math.floor(p / cell) - size // 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def in_window(index, origin, size):
     """Whether a global index lies in the window along one axis."""
     return origin <= index < origin + size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def global_index(slot, origin, size):
     """The one global index of the window that lies in `slot`, along one axis."""
     return origin + (slot - origin) % size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def recentre(layer, origin, column, row, empty):
     """Empty what scrolls in when the window moves from `origin` to (column, row).
 
@@ -66,7 +67,7 @@ def recentre(layer, origin, column, row, empty):
         layer[j % height, :] = empty
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_ray(layer, x0, y0, x1, y1, cell, value):
     """Write `value` into every cell that the segment touches, both ends included; odom, m.
 
@@ -111,7 +112,7 @@ def clear_ray(layer, x0, y0, x1, y1, cell, value):
         layer[row, column] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_rays(layer, x, y, yaw, ranges, angle_min, angle_increment, cell, limit, short, value):
     """Write `value` along every ray of a scan, from the sensor until `short` m before its end.
 
@@ -132,7 +133,7 @@ def clear_rays(layer, x, y, yaw, ranges, angle_min, angle_increment, cell, limit
                   cell, value)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_points(layer, origin, px, py, count, cell, value):
     """Write `value` into the cells of the first `count` points (odom, m); others are left out.
 
@@ -148,7 +149,7 @@ def mark_points(layer, origin, px, py, count, cell, value):
             layer[j % height, i % width] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unrolled(layer, origin):
     """A copy in map order. Shape: (H, W) -> (H, W), [0, 0] is the cell with index `origin`."""
     height, width = layer.shape
