@@ -319,8 +319,9 @@ class Controller:
         if self._invalid_new:
             self._invalid_new = False
             self._invalid_until = steady + _INVALID_SHOWN
-        if self._jumped_back and health['odom'] is Health.FRESH and (
-                Health.FRESH in (health['scan'], health['depth'])):
+        if self._jumped_back and self._command == Command() and (
+                health['odom'] is Health.FRESH
+                and Health.FRESH in (health['scan'], health['depth'])):
             self._jumped_back = False
         latest = self._odometry.latest
         if self._jump_stamp is not None and latest is not None and (
