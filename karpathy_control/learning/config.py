@@ -21,13 +21,13 @@ def _range(default: tuple[float, float], description: str) -> Any:
 class FamilyShares:
     """How often each family of worlds is drawn (`families`), relative to the others."""
 
-    mixed: float = parameter(2.0, 'share', minimum=0.0)
+    mixed: float = parameter(1.0, 'share', minimum=0.0)
     cylinders: float = parameter(1.0, 'share', minimum=0.0)
     corridor: float = parameter(1.0, 'share', minimum=0.0)
     rooms: float = parameter(1.0, 'share', minimum=0.0)
     open: float = parameter(0.5, 'share', minimum=0.0)
     low: float = parameter(1.0, 'share', minimum=0.0)
-    moving: float = parameter(1.5, 'share', minimum=0.0)
+    moving: float = parameter(6.0, 'share', minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class PPOConfig:
 class PolicyTraining:
     """Everything `karpathy-control train policy` needs beside its arguments."""
 
-    worlds: int = parameter(280, 'worlds in the bank', minimum=1, maximum=100000)
-    episode_time: float = parameter(40.0, 'longest episode', unit='s', minimum=1.0, maximum=600.0)
+    worlds: int = parameter(200, 'worlds in the bank', minimum=1, maximum=100000)
+    episode_time: float = parameter(30.0, 'longest episode', unit='s', minimum=1.0, maximum=600.0)
     families: FamilyShares = group(FamilyShares)
     rewards: RewardWeights = group(RewardWeights)
     randomisation: Randomisation = group(Randomisation)
