@@ -41,7 +41,7 @@ $(READY):
 	[ -x .venv/bin/python ] && .venv/bin/python -c '' || "$$python" -m venv --clear .venv
 	@.venv/bin/python $(PIP) $(TORCH) setuptools
 	@.venv/bin/python $(PIP) -c constraints.txt -r requirements.txt -r requirements-dev.txt
-	@.venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore .venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@.venv/bin/python -m karpathy_control.bringup.warmup
 	@rm -f .venv/ready-* && touch $@
 
