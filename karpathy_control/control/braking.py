@@ -35,6 +35,7 @@ from karpathy_control.mapping.jit import kernel
 _LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
 _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at least
 _FAR = 1e9
+_CULPRITS = 3  # points that ruled the last commands out, kept in front
 _COARSE = 4  # steps of the braking in the quick look
 _SAME = 1e-6  # m, rounding: as close as at the start is not closer
 
@@ -179,6 +180,13 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
 
 
 @kernel
+def _to_front(values, k):
+    """Move entry k to the front, so that the next command meets its culprits first."""
+    for j in range(min(k, _CULPRITS)):
+        values[j], values[k] = values[k], values[j]
+
+
+@kernel
 def room_at(scene, footprint, x, y, yaw, need, cap):
     """Least room in m beyond what each point needs, at most `cap`; negative is a violation.
 
@@ -198,10 +206,10 @@ def room_at(scene, footprint, x, y, yaw, need, cap):
             need, scene.start[k] - _SAME)
         if room < least:
             least = room
-            if least < 0.0:  # look at this one first the next time
-                scene.px[k], scene.px[0] = scene.px[0], scene.px[k]
-                scene.py[k], scene.py[0] = scene.py[0], scene.py[k]
-                scene.start[k], scene.start[0] = scene.start[0], scene.start[k]
+            if least < 0.0:
+                _to_front(scene.px, k)
+                _to_front(scene.py, k)
+                _to_front(scene.start, k)
                 return least
     return least
 
@@ -283,32 +291,31 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
 
 
 @kernel
-def hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, duration):
-    """Whether the manoeuvre, in a few large steps, comes too close to the first point.
+def hits_last_culprits(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, duration):
+    """Whether the manoeuvre, in a few large steps, comes too close to one of the first points.
 
-    `room_at` puts the point that ruled the last command out first, and the next command mostly
-    fails by the same one: this says so at a hundredth of the cost. It never lets anything pass.
+    `room_at` puts the points that ruled the last commands out first, and the next command mostly
+    fails by the same ones: this says so at a hundredth of the cost. It never lets anything pass.
     """
-    if scene.size == 0:
-        return False
     v = approach(v0, v1, motion.acceleration, motion.deceleration, 0.5 * duration)
     w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, 0.5 * duration)
     x, y, yaw = advance(x, y, yaw, v, w, duration)
     v = approach(v0, v1, motion.acceleration, motion.deceleration, duration)
     w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, duration)
     total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
-    need = min(motion.margin, scene.need, scene.start[0] - _SAME)
     for k in range(_COARSE):
         vk, wk = brake(v, w, motion.deceleration, motion.turn_acceleration,
                        (k + 0.5) * total / _COARSE)
         x, y, yaw = advance(x, y, yaw, vk, wk, total / _COARSE)
         c = math.cos(yaw)
         s = math.sin(yaw)
-        dx = scene.px[0] - x
-        dy = scene.py[0] - y
-        if dx * dx + dy * dy < (need + footprint.radius) ** 2 and signed_distance(
-                footprint, c * dx + s * dy, c * dy - s * dx) < need:
-            return True
+        for j in range(min(_CULPRITS, scene.size)):
+            need = min(motion.margin, scene.need, scene.start[j] - _SAME)
+            dx = scene.px[j] - x
+            dy = scene.py[j] - y
+            if dx * dx + dy * dy < (need + footprint.radius) ** 2 and signed_distance(
+                    footprint, c * dx + s * dy, c * dy - s * dx) < need:
+                return True
     return False
 
 

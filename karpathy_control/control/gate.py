@@ -21,7 +21,7 @@ from karpathy_control.control.braking import (
     Motion,
     advance,
     approach_and_brake,
-    hits_last_culprit,
+    hits_last_culprits,
     phase,
     stop_reach,
     survey,
@@ -71,15 +71,18 @@ class GateResult:
 @kernel
 def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
     """Whether (v, w) leaves a clear braking, by a base that answers late and by one at once."""
-    x, y, yaw, v0, w0 = late
-    if hits_last_culprit(scene, motion, footprint, x, y, yaw, v0, w0, v, w, motion.tick):
-        return False
-    if not approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w,
-                              motion.tick, motion.reaction):
-        return False
     x, y, yaw, v0, w0 = at_once
-    return approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w,
-                              motion.reaction + motion.tick, 0.0)
+    both = motion.reaction + motion.tick
+    if hits_last_culprits(scene, motion, footprint, x, y, yaw, v0, w0, v, w, both):
+        return False
+    x1, y1, yaw1, v1, w1 = late
+    if hits_last_culprits(scene, motion, footprint, x1, y1, yaw1, v1, w1, v, w, motion.tick):
+        return False
+    return approach_and_brake(
+        scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w, both, 0.0,
+    ) and approach_and_brake(
+        scene, motion, footprint, samples, cell, x1, y1, yaw1, v1, w1, v, w, motion.tick,
+        motion.reaction)
 
 
 @kernel
