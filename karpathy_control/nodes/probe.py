@@ -83,7 +83,9 @@ def main() -> int:
             spinner.spin_until_future_complete(node.finished, 1e6)
     except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         pass
-    print(json.dumps({'counts': node.counts, 'moved_m': round(node.moved, 3)}), flush=True)
+    rates = {name: round(n / arguments.seconds, 2) for name, n in node.counts.items()}
+    print(json.dumps({'rates': rates, 'counts': node.counts, 'moved_m': round(node.moved, 3)}),
+          flush=True)
     node.destroy_node()
     rclpy.try_shutdown()
     return 0

@@ -65,7 +65,7 @@ class Loop:
         """Send a goal and wait until the robot moves towards it."""
         self.wait(lambda e: e['mode'] in ('idle', 'lidar_only'), START, 'idle robot')
         self.observer.send(goal=goal or self.goals()[0])
-        return self.wait(moving, 15.0, 'moving robot')
+        return self.wait(moving, START, 'moving robot')
 
 
 def moving(event: Event) -> bool:

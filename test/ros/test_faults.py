@@ -70,10 +70,10 @@ def test_a_stalled_clock_stops_with_its_reason_and_the_loop_recovers(loop):
 
 
 def test_the_end_of_sim_ends_the_run(loop):
-    from karpathy_control.bringup.runner import RunEnded
+    from karpathy_control.bringup.runner import RunError
     running = loop()
     running.wait(lambda e: e['mode'] == 'idle', 60.0, 'idle robot')
     running.runner.kill('sim', signal.SIGKILL)
-    with pytest.raises(RunEnded, match='sim ended with signal SIGKILL') as ended:
+    with pytest.raises(RunError, match='sim ended with signal SIGKILL') as ended:
         running.wait(lambda e: False, 10.0, 'end of the run')
     assert ended.value.status != 0
