@@ -15,11 +15,13 @@ import math
 import numpy as np
 from numba import njit
 
-from karpathy_control.policy.memory import fraction_x, fraction_y
+from karpathy_control.mapping.rolling import global_index
+from karpathy_control.policy.memory import SUB, fraction_x, fraction_y
 
 LETHAL = 200.0  # factor of a cell where the robot cannot be
 TIGHT = 4.0  # added to the factor just inside the inscribed radius, where the grid is in doubt
 DOUBT = 0.3  # cells: how far inside the inscribed radius a centre may lie without being lethal
+FINE = 4 * SUB  # parts of a cell in which points and cell centres are whole numbers
 BUCKETS = 4096  # circular; spans the dearest step and the spread of the seeds, in cells
 FAR = np.float32(1e6)  # m, a cell that was not reached
 
@@ -29,74 +31,61 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
                  unknown_weight, factor):
     """Cost factors of the window, unrolled from the torus. Shape: factor (n, n), row = y."""
     n = lidar.shape[0]
-    reach = (inscribed + clearance) / cell + 1.0
-    span = math.ceil(reach)
-    factor[:] = reach * reach  # holds squared distances in cells first
-    for gy in range(n):
-        row = (origin[1] + gy) % n
-        for gx in range(n):
-            col = (origin[0] + gx) % n
+    reach = math.ceil((inscribed + clearance) / cell) + 1
+    # Squared distances in integers of 1 / FINE cell: exact for the raster of the points, and a
+    # minimum that the compiler can vectorise.
+    far = np.int32((reach * FINE) ** 2)
+    square = np.full((n, n), far, np.int32)
+    ramp = (np.arange(n) * FINE).astype(np.int32)
+    for row in range(n):
+        gy = global_index(row, origin[1], n) - origin[1]
+        for col in range(n):
+            if (lidar[row, col] | camera[row, col]) == 0:
+                continue
+            gx = global_index(col, origin[0], n) - origin[0]
             for code in (lidar[row, col], camera[row, col]):
                 if code == 0:
                     continue
-                px, py = gx + fraction_x(code) - 0.5, gy + fraction_y(code) - 0.5
-                for y in range(max(0, gy - span), min(n, gy + span + 1)):
-                    dy2 = (y - py) * (y - py)
-                    for x in range(max(0, gx - span), min(n, gx + span + 1)):
-                        d2 = np.float32((x - px) * (x - px) + dy2)
-                        factor[y, x] = min(factor[y, x], d2)
+                px = np.int32(math.floor(FINE * (gx + fraction_x(code) - 0.5) + 0.5))
+                py = np.int32(math.floor(FINE * (gy + fraction_y(code) - 0.5) + 0.5))
+                low, high = max(0, gx - reach), min(n, gx + reach + 1)
+                for y in range(max(0, gy - reach), min(n, gy + reach + 1)):
+                    dy2 = np.int32((ramp[y] - py) * (ramp[y] - py))
+                    for x in range(low, high):
+                        dx = np.int32(ramp[x] - px)
+                        square[y, x] = min(square[y, x], np.int32(dx * dx + dy2))
     lethal = inscribed - DOUBT * cell
     for gy in range(n):
         row = (origin[1] + gy) % n
         for gx in range(n):
-            d = math.sqrt(factor[gy, gx]) * cell
+            unseen = seen[row, (origin[0] + gx) % n] == 0
             f = 1.0
-            if d < lethal:
-                f = LETHAL
-            else:
-                if d < inscribed:
-                    f += TIGHT
-                if d < inscribed + clearance:
-                    close = 1.0 - max(d - inscribed, 0.0) / clearance
-                    f += clearance_weight * close * close
-                if seen[row, (origin[0] + gx) % n] == 0:
-                    f += unknown_weight
+            if square[gy, gx] < far:
+                d = math.sqrt(square[gy, gx]) * cell / FINE
+                if d < lethal:
+                    f = LETHAL
+                else:
+                    if d < inscribed:
+                        f += TIGHT
+                    if d < inscribed + clearance:
+                        close = 1.0 - max(d - inscribed, 0.0) / clearance
+                        f += clearance_weight * close * close
+            if unseen and f < LETHAL:
+                f += unknown_weight
             factor[gy, gx] = f
 
 
 @njit(cache=True, nogil=True)
-def _place(k, value, head, after, before, bucket):
-    first = head[bucket]
-    after[k] = first
-    before[k] = -1 - bucket  # negative: the head of this bucket points at k
-    if first >= 0:
-        before[first] = k
-    head[bucket] = k
-
-
-@njit(cache=True, nogil=True)
-def _take_out(k, head, after, before):
-    if before[k] >= 0:
-        after[before[k]] = after[k]
-    else:
-        head[-1 - before[k]] = after[k]
-    if after[k] >= 0:
-        before[after[k]] = before[k]
-
-
-@njit(cache=True, nogil=True)
-def _offer(k, d, value, head, after, before, state):
-    """Lower the tentative value of cell k to d, cells; 1 if k is new in the queue."""
-    bucket = int(d) % BUCKETS
-    new = 0
-    if state[k] == 1:
-        _take_out(k, head, after, before)
-    else:
-        state[k] = 1
-        new = 1
-    value[k] = d
-    _place(k, d, head, after, before, bucket)
-    return new
+def _seed(k, d, value, head, cells, after, used):
+    """Put cell k with value d into the queue if that is lower; returns the new entry count."""
+    if d < value[k]:
+        value[k] = d
+        bucket = int(d) % BUCKETS
+        cells[used] = k
+        after[used] = head[bucket]
+        head[bucket] = used
+        used += 1
+    return used
 
 
 @njit(cache=True, nogil=True)
@@ -109,64 +98,80 @@ def cost_to_go(factor, cell, goal_x, goal_y, stop_x, stop_y, stop_margin, field)
     left at FAR; np.inf as margin fills everything.
     """
     n = factor.shape[0]
-    total = n * n
-    value = np.full(total, np.inf)
+    wide = n + 2  # a border that is done saves the bounds checks
+    total = wide * wide
+    value = np.full(total, np.float32(np.inf), np.float32)  # cells
+    half = np.empty(total, np.float32)
+    done = np.ones(total, np.uint8)
+    for y in range(n):
+        for x in range(n):
+            half[(y + 1) * wide + x + 1] = np.float32(0.5) * factor[y, x]
+            done[(y + 1) * wide + x + 1] = 0
+    # Entries are never moved: a cell that got cheaper is entered again, at most once from each of
+    # its eight neighbours, and the first to come out counts.
     head = np.full(BUCKETS, -1, np.int32)
-    after = np.empty(total, np.int32)
-    before = np.empty(total, np.int32)
-    state = np.zeros(total, np.uint8)  # 1 in the queue, 2 done
-    weight = factor.reshape(total)
-    queued = 0
+    cells = np.empty(8 * n * n + 4 * n + 4, np.int32)
+    after = np.empty(8 * n * n + 4 * n + 4, np.int32)
+    used = 0
     base = 0.0
     if goal_x >= 0.0 and goal_y >= 0.0 and goal_x < n and goal_y < n:
         x0, y0 = math.floor(goal_x - 0.5), math.floor(goal_y - 0.5)
         for y in range(max(y0, 0), min(y0 + 2, n)):
             for x in range(max(x0, 0), min(x0 + 2, n)):
-                d = math.hypot(x + 0.5 - goal_x, y + 0.5 - goal_y)
-                queued += _offer(y * n + x, d * weight[y * n + x], value, head, after, before,
-                                 state)
+                k = (y + 1) * wide + x + 1
+                d = math.hypot(x + 0.5 - goal_x, y + 0.5 - goal_y) * 2.0 * half[k]
+                used = _seed(k, np.float32(d), value, head, cells, after, used)
     else:
         base = math.hypot(goal_x - min(max(goal_x, 0.5), n - 0.5),
                           goal_y - min(max(goal_y, 0.5), n - 0.5))
         for i in range(n):
-            for k in (i, (n - 1) * n + i, i * n, i * n + n - 1):
-                d = math.hypot(k % n + 0.5 - goal_x, k // n + 0.5 - goal_y) - base
-                if d < value[k]:
-                    queued += _offer(k, max(d, 0.0), value, head, after, before, state)
-    stop_at = np.inf
+            for x, y in ((i, 0), (i, n - 1), (0, i), (n - 1, i)):
+                d = math.hypot(x + 0.5 - goal_x, y + 0.5 - goal_y) - base
+                used = _seed((y + 1) * wide + x + 1, np.float32(max(d, 0.0)), value, head, cells,
+                             after, used)
     stop_cell = -1
     if stop_x >= 0 and stop_y >= 0 and stop_x < n and stop_y < n:
-        stop_cell = stop_y * n + stop_x
-    bucket = 0
-    while queued > 0:
-        while head[bucket] < 0:
-            bucket = (bucket + 1) % BUCKETS
-        k = head[bucket]
-        _take_out(k, head, after, before)
-        state[k] = 2
-        queued -= 1
+        stop_cell = (stop_y + 1) * wide + stop_x + 1
+    stop_at = np.inf
+    step = np.array([-wide - 1, -wide, -wide + 1, -1, 1, wide - 1, wide, wide + 1], np.int32)
+    diagonal = np.float32(1.4142135623730951)
+    one = np.float32(1.0)
+    length = np.array([diagonal, one, diagonal, one, one, diagonal, one, diagonal], np.float32)
+    left = used
+    level = 0  # number of the bucket, not wrapped
+    while left > 0:
+        entry = head[level % BUCKETS]
+        if entry < 0:
+            level += 1
+            if level > stop_at:
+                break
+            continue
+        head[level % BUCKETS] = after[entry]
+        left -= 1
+        k = cells[entry]
+        if done[k]:
+            continue
+        done[k] = 1
         d = value[k]
         if k == stop_cell:
-            stop_at = d + stop_margin / cell + 1.0  # a bucket is in no order
-        if d > stop_at:
-            break
-        x, y = k % n, k // n
-        for step_y in range(-1, 2):
-            yy = y + step_y
-            if yy < 0 or yy >= n:
+            stop_at = d + stop_margin / cell
+        for i in range(8):
+            j = k + step[i]
+            if done[j]:
                 continue
-            for step_x in range(-1, 2):
-                xx = x + step_x
-                j = yy * n + xx
-                if xx < 0 or xx >= n or state[j] == 2:
-                    continue
-                length = 1.4142135623730951 if step_x != 0 and step_y != 0 else 1.0
-                through = d + 0.5 * length * (weight[k] + weight[j])
-                if through < value[j]:
-                    queued += _offer(j, through, value, head, after, before, state)
-    flat = field.reshape(total)
-    for k in range(total):
-        flat[k] = (value[k] + base) * cell if state[k] == 2 else FAR
+            through = d + length[i] * (half[k] + half[j])
+            if through < value[j]:
+                value[j] = through
+                bucket = int(through) % BUCKETS
+                cells[used] = j
+                after[used] = head[bucket]
+                head[bucket] = used
+                used += 1
+                left += 1
+    for y in range(n):
+        for x in range(n):
+            k = (y + 1) * wide + x + 1
+            field[y, x] = (value[k] + base) * cell if done[k] else FAR
 
 
 @njit(cache=True, nogil=True)

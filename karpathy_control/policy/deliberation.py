@@ -28,7 +28,7 @@ from karpathy_control.policy.memory import observe_one
 
 MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence
 ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
-STOP_MARGIN = 4.0  # m: cells this much farther from the goal than the robot are not needed
+STOP_MARGIN = 3.0  # m: cells this much farther from the goal than the robot are not needed
 
 
 class Features(NamedTuple):
@@ -76,20 +76,20 @@ def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearan
 
 @njit(cache=True, nogil=True)
 def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                    camera_scan, range_max, blind, movers):
+                    camera_scan, cosines, sines, range_max, blind, movers):
     for b in range(lidar.shape[0]):
         observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], range_max, blind, movers[b])
+                    scan[b], camera_scan[b], cosines, sines, range_max, blind, movers[b])
         count[b] += 1
         last_pose[b] = pose[b]
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                   camera_scan, range_max, blind, movers):
+                   camera_scan, cosines, sines, range_max, blind, movers):
     for b in prange(lidar.shape[0]):
         observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], range_max, blind, movers[b])
+                    scan[b], camera_scan[b], cosines, sines, range_max, blind, movers[b])
         count[b] += 1
         last_pose[b] = pose[b]
 
@@ -111,7 +111,7 @@ def _descent_heading(field, field_origin, cell, pose):
 
 @njit(cache=True, nogil=True)
 def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                  applied, goal, scan, movers, fan, limits, edges, radius, half_length, half_width,
+                  applied, goal, scan, movers, fan, limits, slabs, radius, half_length, half_width,
                   tolerance, cosines, sines, tokens, base):
     tokens[:] = 0.0
     tokens[0, t.STATE] = 1.0
@@ -123,19 +123,20 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
     c, s = math.cos(pose[2]), math.sin(pose[2])
     px = np.empty(f.POINTS, np.float32)
     py = np.empty(f.POINTS, np.float32)
-    work = np.empty(f.POINTS, np.float32)
+    work = np.empty(f.POINTS, np.int32)
     horizon = f.STEPS * f.STEP * max(limits[0], abs(velocity[0]))
     reach = min(horizon + radius + f.SOFT, t.NEAR)
-    count = f.gather(scan, lidar, camera, origin, cell, pose, max(reach, 1.0), movers, px, py)
+    count = f.gather(scan, cosines, sines, lidar, camera, origin, cell, pose, max(reach, 1.0),
+                     movers, px, py)
     results = np.zeros((fan.shape[0], f.RESULTS))
     # Fast enough to leave, slow enough to stop on the goal.
     room = max(0.0, distance - 0.3 * tolerance) if distance < np.inf else 0.0
     cap = f.GOAL_CREEP + math.sqrt(2.0 * f.GOAL_BRAKE_SHARE * limits[4] * room)
     target = (c * dx + s * dy, -s * dx + c * dy)
-    best = f.evaluate(fan, cap, velocity, applied[0], limits, edges, radius, px, py, count, movers,
+    best = f.evaluate(fan, cap, velocity, applied[0], limits, slabs, radius, px, py, count, movers,
                       target, ARRIVAL * tolerance, field, field_origin, cell, pose, work, results)
-    clear = min(f.footprint_clearance(edges, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                f.mover_clearance(edges, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    clear = min(f.footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
+                f.mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
     here, heading = 0.0, 0.0
     if planned:
         here = value_at(field, cell, pose[0] / cell - field_origin[0],
@@ -156,23 +157,23 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
 
 @njit(cache=True, nogil=True)
 def _features_single(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                     applied, goal, scan, movers, fan, limits, edges, radius, half_length,
+                     applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
                      half_width, tolerance, cosines, sines, tokens, base):
     for b in range(lidar.shape[0]):
         _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
                       pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
-                      limits[b], edges, radius, half_length, half_width, tolerance, cosines, sines,
+                      limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
                       tokens[b], base[b])
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                    applied, goal, scan, movers, fan, limits, edges, radius, half_length,
+                    applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
                     half_width, tolerance, cosines, sines, tokens, base):
     for b in prange(lidar.shape[0]):
         _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
                       pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
-                      limits[b], edges, radius, half_length, half_width, tolerance, cosines, sines,
+                      limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
                       tokens[b], base[b])
 
 
@@ -227,7 +228,7 @@ class Deliberation:
         self.config = config
         robot = config.robot
         polygon = robot.polygon
-        self._edges = f.edges_of(polygon)
+        self._slabs = f.slabs_of(polygon)
         self._radius = robot.circumscribed_radius
         self._inscribed = max(robot.inscribed_radius, 0.02)
         self._half = tuple(float(v) for v in np.ptp(polygon, axis=0) / 2.0)
@@ -265,8 +266,8 @@ class Deliberation:
         pose, scan, camera, movers = self._inputs(pose, scan, camera_scan, moving)
         kernel = _observe_batch if self.batch > 1 else _observe_single
         kernel(self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
-               self._pose, self.config.memory.cell, pose, scan, camera, SCAN_RANGE_MAX,
-               self._blind, movers)
+               self._pose, self.config.memory.cell, pose, scan, camera, self._cosines,
+               self._sines, SCAN_RANGE_MAX, self._blind, movers)
 
     def replan(self, goal: ArrayLike, which: ArrayLike | None = None) -> None:
         """Compute the cost-to-go to `goal` (B, 2) odom, m, for the robots in mask `which` (B,).
@@ -306,7 +307,7 @@ class Deliberation:
                np.nan_to_num(np.asarray(velocity, dtype=np.float64), posinf=0.0, neginf=0.0),
                np.nan_to_num(np.asarray(applied, dtype=np.float64), posinf=0.0, neginf=0.0),
                np.ascontiguousarray(goal, dtype=np.float64), scan, movers, self._fan,
-               self._limits, self._edges, self._radius, self._half[0], self._half[1],
+               self._limits, self._slabs, self._radius, self._half[0], self._half[1],
                self.config.goal_tolerance, self._cosines, self._sines, tokens, base)
         return Features(tokens, base)
 

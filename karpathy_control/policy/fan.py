@@ -33,6 +33,8 @@ TIGHT = 0.1  # m: clearance below this costs more
 NOSE = 0.35  # m ahead of the end of a roll-out, where the cost-to-go tells a good heading
 POINTS = 512  # obstacle points at most
 SPACING = 0.02  # m: points of a scan nearer than this to the one before are left out
+TICK = 1e-4  # m, resolution of distances
+WIDE = 20.0  # m, more than any distance that matters
 
 TURNS = (-1.0, -0.75, -0.5, -0.32, -0.18, -0.08, 0.0, 0.08, 0.18, 0.32, 0.5, 0.75, 1.0)
 SPEEDS = (1.0, 0.6, 0.25)
@@ -69,18 +71,30 @@ def candidates() -> np.ndarray:
     return np.array(fan, dtype=np.float64)
 
 
-def edges_of(polygon: np.ndarray) -> np.ndarray:
-    """Outward unit normals and offsets of a convex polygon (n, 2) m. Shape: (n, 3).
+def slabs_of(polygon: np.ndarray) -> np.ndarray:
+    """A convex polygon (n, 2) m as slabs. Shape: (m, 4): unit normal, centre, half width.
 
-    A point p is inside where normal . p - offset < 0 for every edge.
+    The signed distance of a point p from a slab is |normal . p - centre| - half width, and from
+    the polygon the largest of them. Parallel edges share a slab, others have one WIDE metres
+    wide.
     """
     ahead = np.roll(polygon, -1, axis=0) - polygon
-    normal = np.stack((ahead[:, 1], -ahead[:, 0]), 1) / np.linalg.norm(ahead, axis=1)[:, None]
-    return np.column_stack((normal, np.sum(normal * polygon, axis=1)))
+    normals = np.stack((ahead[:, 1], -ahead[:, 0]), 1) / np.linalg.norm(ahead, axis=1)[:, None]
+    offsets = np.sum(normals * polygon, axis=1)
+    slabs, left = [], list(range(len(polygon)))
+    while left:
+        i = left.pop(0)
+        opposite = [j for j in left if np.dot(normals[i], normals[j]) < -1.0 + 1e-12]
+        low = -WIDE + offsets[i]
+        if opposite:
+            low = -offsets[opposite[0]]
+            left.remove(opposite[0])
+        slabs.append((*normals[i], 0.5 * (offsets[i] + low), 0.5 * (offsets[i] - low)))
+    return np.array(slabs)
 
 
 @njit(cache=True, nogil=True)
-def gather(scan, lidar, camera, origin, cell, pose, reach, movers, px, py):
+def gather(scan, cosines, sines, lidar, camera, origin, cell, pose, reach, movers, px, py):
     """Obstacle points in base within `reach` m: the scan, and what the memory adds to it.
 
     Fills px, py (POINTS,) f32 and returns the count. Points of moving entities are left out (the
@@ -95,8 +109,7 @@ def gather(scan, lidar, camera, origin, cell, pose, reach, movers, px, py):
         r = scan[i]
         if not (r > 0.0 and r < reach):
             continue
-        bearing = -math.pi + (i + 0.5) * step
-        x, y = r * math.cos(bearing), r * math.sin(bearing)
+        x, y = r * cosines[i], r * sines[i]
         if (x - last_x) ** 2 + (y - last_y) ** 2 < SPACING * SPACING:
             continue
         if moving and near_mover(x, y, movers):
@@ -142,30 +155,36 @@ def gather(scan, lidar, camera, origin, cell, pose, reach, movers, px, py):
     return count
 
 
-@njit(cache=True, nogil=True, fastmath={'nnan', 'nsz', 'contract'})
-def footprint_clearance(edges, px, py, count, x, y, c, s, work):
+@njit(cache=True, nogil=True, fastmath={'nnan', 'ninf', 'nsz', 'contract'})
+def footprint_clearance(slabs, px, py, count, x, y, c, s, work):
     """Least signed distance from the footprint at pose (x, y, heading c s) to the points, m.
 
     The largest of the edges' distances: exact inside and beside an edge, below the true one
-    beyond a corner. Points are finite, so that no comparison meets a NaN.
+    beyond a corner. Distances are compared as integers of 0.1 mm (`work`, int32), which the
+    compiler turns into vector code where it does not for floats. Points are finite.
     """
+    tick = np.float32(1.0 / TICK)
+    for k in range(slabs.shape[0]):
+        nx = np.float32(c * slabs[k, 0] - s * slabs[k, 1])
+        ny = np.float32(s * slabs[k, 0] + c * slabs[k, 1])
+        off = np.float32(slabs[k, 2] + nx * x + ny * y) * tick
+        half = np.float32(slabs[k, 3]) * tick
+        nx *= tick
+        ny *= tick
+        if k == 0:
+            for i in range(count):
+                work[i] = np.int32(abs(nx * px[i] + ny * py[i] - off) - half)
+        else:
+            for i in range(count):
+                work[i] = max(work[i], np.int32(abs(nx * px[i] + ny * py[i] - off) - half))
+    least = np.int32(10.0 / TICK)
     for i in range(count):
-        work[i] = np.float32(-1e3)
-    for e in range(edges.shape[0]):
-        nx = np.float32(c * edges[e, 0] - s * edges[e, 1])
-        ny = np.float32(s * edges[e, 0] + c * edges[e, 1])
-        off = np.float32(edges[e, 2] + nx * x + ny * y)
-        for i in range(count):
-            d = nx * px[i] + ny * py[i] - off
-            work[i] = d if d > work[i] else work[i]
-    least = np.float32(10.0)
-    for i in range(count):
-        least = work[i] if work[i] < least else least
-    return least
+        least = min(least, work[i])
+    return least * TICK
 
 
 @njit(cache=True, nogil=True)
-def mover_clearance(edges, movers, t, x, y, c, s):
+def mover_clearance(slabs, movers, t, x, y, c, s):
     """Least signed distance from the footprint to the moving discs after t seconds, m."""
     least = 10.0
     for m in range(movers.shape[0]):
@@ -175,8 +194,8 @@ def mover_clearance(edges, movers, t, x, y, c, s):
         dy = movers[m, 1] + movers[m, 3] * t - y
         bx, by = c * dx + s * dy, -s * dx + c * dy
         d = -1e3
-        for e in range(edges.shape[0]):
-            d = max(d, edges[e, 0] * bx + edges[e, 1] * by - edges[e, 2])
+        for k in range(slabs.shape[0]):
+            d = max(d, abs(slabs[k, 0] * bx + slabs[k, 1] * by - slabs[k, 2]) - slabs[k, 3])
         least = min(least, d - movers[m, 4])
     return least
 
@@ -189,7 +208,7 @@ def towards(value, target, rise, fall):
 
 
 @njit(cache=True, nogil=True)
-def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px, py, count,
+def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
              movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work,
              result):
     """Roll one command out and describe it in `result` (RESULTS,).
@@ -232,9 +251,9 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
         c, s = math.cos(yaw), math.sin(yaw)
         d = 10.0
         if movers.shape[0] > 0:
-            d = mover_clearance(edges, movers, t, x, y, c, s)
+            d = mover_clearance(slabs, movers, t, x, y, c, s)
         if known < SOFT:  # otherwise nothing static can have come nearer than SOFT
-            known = footprint_clearance(edges, px, py, count, x, y, c, s, work)
+            known = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
         d = min(d, known)
         if d < contact_at:
             contact = t
@@ -287,19 +306,19 @@ def roll_out(v_command, w_command, velocity, applied, limits, edges, radius, px,
 
 
 @njit(cache=True, nogil=True)
-def evaluate(fan, speed_cap, velocity, applied, limits, edges, radius, px, py, count, movers,
+def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, count, movers,
              goal, arrival, field, field_origin, cell, pose, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
 
     -1: no candidate can stop before its first contact. Lower scores are better.
     """
-    start = min(footprint_clearance(edges, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                mover_clearance(edges, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    start = min(footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
+                mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
     best, best_score = -1, np.inf
     for a in range(fan.shape[0]):
         v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
         w = fan[a, 1] * limits[2]
-        roll_out(v, w, velocity, applied, limits, edges, radius, px, py, count, movers, start,
+        roll_out(v, w, velocity, applied, limits, slabs, radius, px, py, count, movers, start,
                  goal, arrival, field, field_origin, cell, pose, work, results[a])
         # The end counts as well: from beside a wall all minima are alike, but some arcs leave it.
         room = max(0.5 * (results[a, R_CLEARANCE] + results[a, R_END_CLEARANCE]), 0.0)

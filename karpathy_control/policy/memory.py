@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numba import njit
 
-from karpathy_control.mapping.rolling import clear_rays, recentre, window_origin
+from karpathy_control.mapping.rolling import clear_rays, global_index, recentre, window_origin
 
 SUB = 15  # raster of a point inside its cell, SUB * SUB + 1 <= 256
 PAST = 0.07  # m: a beam must reach this far past a remembered point to clear it
@@ -25,6 +25,7 @@ MOVER_MARGIN = 0.25  # m: points this near to a moving entity's surface are not 
 MOVER_CONFIDENCE = 0.5
 AGE_EVERY = 16  # observations per unit of age of a camera point
 AGE_MAX = 30  # units: a camera point not seen again for 480 observations is forgotten
+BLOCK = 16  # cells that are looked at together
 FREE_STRIDE = 4  # every fourth beam marks free space, in turn
 
 
@@ -82,58 +83,67 @@ def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan
     blind: the camera cannot clear what is nearer than this to base, m.
     """
     n = lidar.shape[0]
-    beams = scan.shape[0]
-    camera_beams = camera_scan.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
-    moving = movers.shape[0] > 0
-    for gy in range(n):
-        row = (origin[1] + gy) % n
-        for gx in range(n):
-            col = (origin[0] + gx) % n
-            a, b = lidar[row, col], camera[row, col]
-            if a == 0 and b == 0:
+    for row in range(n):
+        gy = global_index(row, origin[1], n)
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            anything = 0
+            for col in range(start, stop):
+                anything |= lidar[row, col] | camera[row, col]
+            if anything == 0:
                 continue
-            code = a if a > 0 else b
-            dx = (origin[0] + gx + fraction_x(code)) * cell - pose[0]
-            dy = (origin[1] + gy + fraction_y(code)) * cell - pose[1]
-            x, y = c * dx + s * dy, -s * dx + c * dy
-            if moving and near_mover(x, y, movers):
-                lidar[row, col] = 0
-                camera[row, col] = 0
-                continue
-            r = math.sqrt(x * x + y * y)
-            bearing = math.atan2(y, x) + math.pi
-            if a > 0:
-                beam = int(bearing * beams / (2.0 * math.pi))
-                if beyond(scan, beam) > r + PAST:
-                    lidar[row, col] = 0
-            if b > 0:
-                if ageing:
-                    age[row, col] += 1
-                if age[row, col] > AGE_MAX:
-                    camera[row, col] = 0
-                elif camera_beams > 0 and r > blind:
-                    beam = int(bearing * camera_beams / (2.0 * math.pi))
-                    if beyond(camera_scan, beam) > r + PAST:
-                        camera[row, col] = 0
+            for col in range(start, stop):
+                if (lidar[row, col] | camera[row, col]) == 0:
+                    continue
+                _clear_cell(lidar, camera, age, row, col, global_index(col, origin[0], n), gy,
+                            cell, pose, c, s, scan, camera_scan, blind, movers, ageing)
 
 
 @njit(cache=True, nogil=True)
-def mark_points(layer, age, seen, origin, cell, pose, ranges, movers):
+def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, camera_scan, blind,
+                movers, ageing):
+    a, b = lidar[row, col], camera[row, col]
+    code = a if a > 0 else b
+    dx = (ix + fraction_x(code)) * cell - pose[0]
+    dy = (iy + fraction_y(code)) * cell - pose[1]
+    x, y = c * dx + s * dy, -s * dx + c * dy
+    if movers.shape[0] > 0 and near_mover(x, y, movers):
+        lidar[row, col] = 0
+        camera[row, col] = 0
+        return
+    r = math.sqrt(x * x + y * y)
+    bearing = math.atan2(y, x) + math.pi
+    if a > 0:
+        beam = int(bearing * scan.shape[0] / (2.0 * math.pi))
+        if beyond(scan, beam) > r + PAST:
+            lidar[row, col] = 0
+    if b > 0:
+        if ageing:
+            age[row, col] += 1
+        if age[row, col] > AGE_MAX:
+            camera[row, col] = 0
+        elif camera_scan.shape[0] > 0 and r > blind:
+            beam = int(bearing * camera_scan.shape[0] / (2.0 * math.pi))
+            if beyond(camera_scan, beam) > r + PAST:
+                camera[row, col] = 0
+
+
+@njit(cache=True, nogil=True)
+def mark_points(layer, age, seen, origin, cell, pose, ranges, cosines, sines, movers):
     """Write the finite ranges of a scan about base into a layer."""
     n = layer.shape[0]
-    beams = ranges.shape[0]
-    step = 2.0 * math.pi / beams
+    c, s = math.cos(pose[2]), math.sin(pose[2])
     moving = movers.shape[0] > 0
-    for i in range(beams):
+    for i in range(ranges.shape[0]):
         r = ranges[i]
         if not (r > 0.0 and r < np.inf):
             continue
-        bearing = -math.pi + (i + 0.5) * step
-        if moving and near_mover(r * math.cos(bearing), r * math.sin(bearing), movers):
+        x, y = r * cosines[i], r * sines[i]
+        if moving and near_mover(x, y, movers):
             continue
-        gx = (pose[0] + r * math.cos(bearing + pose[2])) / cell
-        gy = (pose[1] + r * math.sin(bearing + pose[2])) / cell
+        gx = (pose[0] + c * x - s * y) / cell
+        gy = (pose[1] + s * x + c * y) / cell
         ix, iy = math.floor(gx), math.floor(gy)
         if (ix >= origin[0] and iy >= origin[1] and ix < origin[0] + n and iy < origin[1] + n):
             layer[iy % n, ix % n] = encode(gx - ix, gy - iy)
@@ -142,12 +152,13 @@ def mark_points(layer, age, seen, origin, cell, pose, ranges, movers):
 
 
 @njit(cache=True, nogil=True)
-def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camera_scan, range_max,
-                blind, movers):
+def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camera_scan, cosines,
+                sines, range_max, blind, movers):
     """Enter one observation of one robot. Arrays (n, n) uint8; origin (2,) int64 is updated.
 
     scan, camera_scan: ranges about base in the observation layout (camera_scan may have no
-    beams); count: observations so far. A pose that is not finite changes nothing.
+    beams); cosines, sines: of its bearings; count: observations so far. A pose that is not finite
+    changes nothing.
     """
     if not (math.isfinite(pose[0]) and math.isfinite(pose[1]) and math.isfinite(pose[2])):
         return
@@ -166,5 +177,6 @@ def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camer
                -math.pi + (first + 0.5) * step, FREE_STRIDE * step, cell,
                min(range_max, (n // 2 - 1) * cell), 0.0, 1)
     if camera_scan.shape[0] > 0:
-        mark_points(camera, age, seen, origin, cell, pose, camera_scan, movers)
-    mark_points(lidar, age, seen, origin, cell, pose, scan, movers)
+        mark_points(camera, age, seen, origin, cell, pose, camera_scan, cosines, sines,
+                    movers)
+    mark_points(lidar, age, seen, origin, cell, pose, scan, cosines, sines, movers)

@@ -55,7 +55,7 @@ def test_goal_inside_agrees_with_scipy(seed):
              for x in (11, 12) for y in (20, 21)}
     field = np.empty_like(factor)
     cost_to_go(factor, CELL, gx, gy, 0, 0, np.inf, field)
-    np.testing.assert_allclose(field, CELL * reference(factor, seeds), rtol=1e-5)
+    np.testing.assert_allclose(field, CELL * reference(factor, seeds), rtol=3e-5)  # float32 sums
 
 
 @pytest.mark.parametrize('goal', [(80.0, 10.0), (-7.5, -30.0), (16.0, 33.0)])
@@ -66,7 +66,7 @@ def test_goal_outside_is_projected_to_the_border(goal):
              for x in range(n) for y in range(n) if x in (0, n - 1) or y in (0, n - 1)}
     field = np.empty_like(factor)
     cost_to_go(factor, CELL, *goal, 0, 0, np.inf, field)
-    np.testing.assert_allclose(field, CELL * reference(factor, seeds), rtol=1e-5)
+    np.testing.assert_allclose(field, CELL * reference(factor, seeds), rtol=3e-5)  # float32 sums
 
 
 def test_stopping_early_leaves_the_near_values_unchanged():
