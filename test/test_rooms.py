@@ -20,7 +20,7 @@ TOOLS = ('learning', 'evaluation', 'bringup', 'cli')  # may use each other
 ALLOWED = {
     'contracts': set(),
     'mapping': {'contracts'},
-    'sensing': {'contracts'},
+    'sensing': {'contracts', 'mapping'},
     'perception': {'contracts'},
     'policy': {'contracts', 'mapping'},
     'control': {'contracts', 'mapping'},

@@ -44,14 +44,14 @@ def _folder(room: Path) -> str:
     return str(base / f'kernels-{source_key(room)}')
 
 
-def kernel(function: F | None = None, *, parallel: bool = False) -> Any:
-    """`njit(cache=True, nogil=True)` with the cache described above; no fastmath, NaN matters."""
+def kernel(function: F | None = None, **options: Any) -> Any:
+    """`njit(cache=True, nogil=True)` with the cache described above and numba's other options."""
     if function is None:
-        return functools.partial(kernel, parallel=parallel)
+        return functools.partial(kernel, **options)
     before = _CONFIG.CACHE_DIR
     # numba reads it once, when the function is decorated.
     _CONFIG.CACHE_DIR = _folder(Path(function.__code__.co_filename).resolve().parent)
     try:
-        return numba.njit(cache=True, nogil=True, parallel=parallel)(function)
+        return numba.njit(cache=True, nogil=True, **options)(function)
     finally:
         _CONFIG.CACHE_DIR = before

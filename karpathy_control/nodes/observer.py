@@ -43,6 +43,7 @@ from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import executor
 
 STATUS_PERIOD = 0.1  # s
+SILENT = 0.5  # s: a controller that says nothing for this long has no mode
 FLUSH = 1.3  # s: one period of /diagnostics and a little
 RESEND = 1.0  # s: a goal that the controller does not show is sent again
 FRAME_PERIOD = 3.0  # s between saved pictures
@@ -71,6 +72,7 @@ class Observer(Node):
         self._started, self._sent = 0.0, 0.0  # steady s: of the present goal, of its last sending
         self._values: dict[str, str] = {}
         self._mode = ''
+        self._heard = 0.0  # steady s: when control last spoke
         self._reasons: list[str] = []
         self._odom: Any = None
         self._truth: Any = None
@@ -108,7 +110,7 @@ class Observer(Node):
             self._book.add(status.name, values.get('stages', ''))
 
     def _on_state(self, message: DiagnosticStatus) -> None:
-        self._mode = message.message
+        self._mode, self._heard = message.message, time.monotonic()
         self._values = {item.key: item.value for item in message.values}
         self._reasons = self._values.get('reasons', '').split()
         limited = 'gate_limited' in self._reasons or 'gate_braking' in self._reasons
@@ -135,6 +137,8 @@ class Observer(Node):
     def _step(self) -> None:
         self._obey()
         now = time.monotonic()
+        if now - self._heard > SILENT:
+            self._mode, self._reasons = '', []
         ready = self._odom is not None and self._mode in ('idle', 'autonomous', 'lidar_only')
         if self._goals and self._index < 0 and ready:
             self._next_goal(now)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import global_index
 from karpathy_control.policy.memory import SUB, fraction_x, fraction_y
 
@@ -26,7 +26,7 @@ BUCKETS = 4096  # circular; spans the dearest step and the spread of the seeds, 
 FAR = np.float32(1e6)  # m, a cell that was not reached
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
                  unknown_weight, factor):
     """Cost factors of the window, unrolled from the torus. Shape: factor (n, n), row = y."""
@@ -75,7 +75,7 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
             factor[gy, gx] = f
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _seed(k, d, value, head, cells, after, used):
     """Put cell k with value d into the queue if that is lower; returns the new entry count."""
     if d < value[k]:
@@ -88,7 +88,7 @@ def _seed(k, d, value, head, cells, after, used):
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cost_to_go(factor, cell, goal_x, goal_y, stop_x, stop_y, stop_margin, field):
     """Fill `field` (n, n) f32 with the cost from each cell centre to the goal, m of free path.
 
@@ -174,7 +174,7 @@ def cost_to_go(factor, cell, goal_x, goal_y, stop_x, stop_y, stop_margin, field)
             field[y, x] = (value[k] + base) * cell if done[k] else FAR
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def value_at(field, cell, gx, gy):
     """The field at a point given in cells from the window's lower corner, m.
 
@@ -193,7 +193,7 @@ def value_at(field, cell, gx, gy):
     return (a * (1.0 - fx) + b * fx) * (1.0 - fy) + (c * (1.0 - fx) + d * fx) * fy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def descend(field, gx, gy, path):
     """Follow the field down from a point; returns how many rows of `path` (k, 2) were filled.
 

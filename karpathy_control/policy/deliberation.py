@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import PolicyConfig
@@ -21,6 +21,7 @@ from karpathy_control.contracts.layout import (
     image_focal,
     scan_bearings,
 )
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy import fan as f
 from karpathy_control.policy import tokens as t
 from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend, value_at
@@ -38,7 +39,7 @@ class Features(NamedTuple):
     base_command: NDArray[np.float32]  # (B, 2) m/s, rad/s: the guidance's own command
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _plan_one(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
               unknown_weight, goal, pose, stop_margin, field, field_origin):
     n = lidar.shape[0]
@@ -52,7 +53,7 @@ def _plan_one(lidar, camera, seen, origin, cell, inscribed, clearance, clearance
     field_origin[1] = origin[1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _plan_single(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
                  unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
     for b in range(lidar.shape[0]):
@@ -63,7 +64,7 @@ def _plan_single(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
             planned[b] = True
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
                 unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
     for b in prange(lidar.shape[0]):
@@ -74,7 +75,7 @@ def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearan
             planned[b] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
                     camera_scan, cosines, sines, range_max, blind, movers):
     for b in range(lidar.shape[0]):
@@ -84,7 +85,7 @@ def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, po
         last_pose[b] = pose[b]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
                    camera_scan, cosines, sines, range_max, blind, movers):
     for b in prange(lidar.shape[0]):
@@ -94,7 +95,7 @@ def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pos
         last_pose[b] = pose[b]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _descent_heading(field, field_origin, cell, pose):
     """Heading in base of the steepest descent of the cost-to-go, from values 0.3 m around, rad."""
     gx = pose[0] / cell - field_origin[0]
@@ -109,7 +110,7 @@ def _descent_heading(field, field_origin, cell, pose):
     return best - pose[2]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                   applied, goal, scan, movers, fan, limits, slabs, radius, half_length, half_width,
                   tolerance, cosines, sines, tokens, base):
@@ -155,7 +156,7 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
     t.arc_tokens(fan, results, best, here, limits, tokens[1 + t.SECTORS:])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _features_single(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                      applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
                      half_width, tolerance, cosines, sines, tokens, base):
@@ -166,7 +167,7 @@ def _features_single(lidar, camera, origin, field, field_origin, planned, cell, 
                       tokens[b], base[b])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@kernel(parallel=True)
 def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                     applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
                     half_width, tolerance, cosines, sines, tokens, base):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy.cost_to_go import value_at
 from karpathy_control.policy.memory import (
     MOVER_CONFIDENCE,
@@ -93,7 +93,7 @@ def slabs_of(polygon: np.ndarray) -> np.ndarray:
     return np.array(slabs)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(scan, cosines, sines, lidar, camera, origin, cell, pose, reach, movers, px, py):
     """Obstacle points in base within `reach` m: the scan, and what the memory adds to it.
 
@@ -155,7 +155,7 @@ def gather(scan, cosines, sines, lidar, camera, origin, cell, pose, reach, mover
     return count
 
 
-@njit(cache=True, nogil=True, fastmath={'nnan', 'ninf', 'nsz', 'contract'})
+@kernel(fastmath={'nnan', 'ninf', 'nsz', 'contract'})
 def footprint_clearance(slabs, px, py, count, x, y, c, s, work):
     """Least signed distance from the footprint at pose (x, y, heading c s) to the points, m.
 
@@ -183,7 +183,7 @@ def footprint_clearance(slabs, px, py, count, x, y, c, s, work):
     return least * TICK
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mover_clearance(slabs, movers, t, x, y, c, s):
     """Least signed distance from the footprint to the moving discs after t seconds, m."""
     least = 10.0
@@ -200,14 +200,14 @@ def mover_clearance(slabs, movers, t, x, y, c, s):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def towards(value, target, rise, fall):
     """One step of a velocity towards its target; `fall` limits the approach to zero."""
     limit = rise if abs(target) > abs(value) and target * value >= 0.0 else fall
     return value + min(max(target - value, -limit), limit)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
              movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work,
              result):
@@ -305,7 +305,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     result[R_END_CLEARANCE] = end_clearance
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, count, movers,
              goal, arrival, field, field_origin, cell, pose, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import clear_rays, global_index, recentre, window_origin
 
 SUB = 15  # raster of a point inside its cell, SUB * SUB + 1 <= 256
@@ -29,25 +29,25 @@ BLOCK = 16  # cells that are looked at together
 FREE_STRIDE = 4  # every fourth beam marks free space, in turn
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def encode(fx: float, fy: float) -> int:
     """Byte for a point at the fractions fx, fy in [0, 1) of its cell."""
     return 1 + min(int(fy * SUB), SUB - 1) * SUB + min(int(fx * SUB), SUB - 1)
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def fraction_x(code: int) -> float:
     """Fraction of the cell along x at which the point of a byte lies."""
     return ((code - 1) % SUB + 0.5) / SUB
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def fraction_y(code: int) -> float:
     """Fraction of the cell along y at which the point of a byte lies."""
     return ((code - 1) // SUB + 0.5) / SUB
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def beyond(ranges, beam):
     """How far was certainly looked past at a beam: the least of it and its neighbours, m.
 
@@ -63,7 +63,7 @@ def beyond(ranges, beam):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def near_mover(x, y, movers):
     """Whether a point in base lies at a moving entity. `movers`: (m, 6), see deliberation."""
     for m in range(movers.shape[0]):
@@ -75,7 +75,7 @@ def near_mover(x, y, movers):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, blind, movers,
                        ageing):
     """Drop the points that a beam of their own sensor looked past, and those at moving entities.
@@ -100,7 +100,7 @@ def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan
                             cell, pose, c, s, scan, camera_scan, blind, movers, ageing)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, camera_scan, blind,
                 movers, ageing):
     a, b = lidar[row, col], camera[row, col]
@@ -129,7 +129,7 @@ def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, ca
                 camera[row, col] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_points(layer, age, seen, origin, cell, pose, ranges, cosines, sines, movers):
     """Write the finite ranges of a scan about base into a layer."""
     n = layer.shape[0]
@@ -151,7 +151,7 @@ def mark_points(layer, age, seen, origin, cell, pose, ranges, cosines, sines, mo
             seen[iy % n, ix % n] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camera_scan, cosines,
                 sines, range_max, blind, movers):
     """Enter one observation of one robot. Arrays (n, n) uint8; origin (2,) int64 is updated.

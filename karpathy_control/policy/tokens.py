@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy import fan as f
 
 TOKEN_VERSION = 1
@@ -40,7 +40,7 @@ ARC_COLUMNS = (
     'end x', 'end y', 'end cos', 'end sin', 'score difference', 'admissible', 'best')
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def _unit(value, scale):
     """Value over scale, capped to [-1, 1]; 0 for what is not a number."""
     scaled = value / scale
@@ -49,7 +49,7 @@ def _unit(value, scale):
     return min(max(scaled, -1.0), 1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gap(scan, best, depth, cosines, sines, row):
     """Both edges of the passage along beam `best`: the nearest points beside its ray."""
     beams = scan.shape[0]
@@ -75,7 +75,7 @@ def _gap(scan, best, depth, cosines, sines, row):
     return left + right
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sector_tokens(scan, px, py, count, movers, width, cosines, sines, tokens):
     """Fill the sector tokens (SECTORS, FEATURES); px, py: all near obstacle points in base."""
     beams = scan.shape[0]
@@ -129,7 +129,7 @@ def sector_tokens(scan, px, py, count, movers, width, cosines, sines, tokens):
         row[19] = _unit(movers[m, 5], 1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def arc_tokens(fan, results, best, here, limits, tokens):
     """Fill the arc tokens (ARC_GROUPS, FEATURES): the best arc of each group."""
     for g in range(f.ARC_GROUPS):
@@ -159,7 +159,7 @@ def arc_tokens(fan, results, best, here, limits, tokens):
         row[13] = 1.0 if chosen == best else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def state_token(velocity, applied, goal_x, goal_y, descent, here, clearance, base, limits,
                 half_length, half_width, planned, admissible, token):
     """Fill the state token (FEATURES,). goal: in base, m; descent: heading to follow, rad."""

@@ -12,11 +12,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.layout import DEPTH_MAX
 from karpathy_control.contracts.types import CameraModel, DepthPoints, FloatArray
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.sensing.mounting import BODY_FROM_OPTICAL, mounting_pose
 from karpathy_control.sensing.preprocess import undistorted_rays
 
@@ -26,7 +26,7 @@ MAX_PIXELS = 320  # a wider image is read with a stride
 BLIND = 0.6  # m; ground nearer than this may be too near for a depth camera
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter(depth, rays, plan, column, origin_z, low, high, far, blind, stride, upwards,
             nearest, xyz, free, end):
     """Fill nearest (C, B) and xyz (C, B, 3), free (C,) and end (C, 2); see `DepthFilter`."""

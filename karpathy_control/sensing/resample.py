@@ -14,18 +14,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX
 from karpathy_control.contracts.types import FloatArray, Pose2, RawScan, Scan
+from karpathy_control.mapping.jit import kernel
 from karpathy_control.sensing.mounting import mounting_pose
 
 REACH = 4.0  # deg
 MAX_TILT = math.radians(15.0)  # a planar lidar tilted more does not describe the plane
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(out, low, high, low_range, high_range, low_reach, high_reach):
     """Fill the bins whose centre lies between two neighbouring beams, in bin coordinates."""
     n = out.shape[0]
@@ -42,7 +42,7 @@ def _fill(out, low, high, low_range, high_range, low_reach, high_reach):
         k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _resample(ranges, angle_min, increment, range_min, range_max, origin_x, origin_y,
               rotation, limit, max_reach, out):
     n, bins = ranges.shape[0], out.shape[0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from karpathy_control.mapping.jit import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def point_to_polygon(polygon, x, y):
     """Signed distance from a point to a convex polygon, m; negative inside.
 
@@ -31,7 +32,7 @@ def point_to_polygon(polygon, x, y):
     return depth if depth <= 0.0 else math.sqrt(nearest)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _separated(polygon, other):
     """Whether an edge of `polygon` is a line that has all of `other` outside; both (n, 2) CCW."""
     n = polygon.shape[0]
@@ -48,7 +49,7 @@ def _separated(polygon, other):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def polygon_to_polygon(a, b):
     """Distance between two convex polygons, m; 0 where they touch or overlap.
 
@@ -64,7 +65,7 @@ def polygon_to_polygon(a, b):
     return nearest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clearance(footprint, reach, pose, low, high, circles, circle_count, boxes, box_count, movers,
               mover_xy, mover_count, horizon):
     """Distance from the footprint to the nearest primitive that it could touch, m.

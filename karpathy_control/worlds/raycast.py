@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from karpathy_control.mapping.jit import kernel
 
 TWO_PI = 2.0 * math.pi
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def splat_circle(ranges, cosine, sine, x, y, radius, limit):
     """Shorten the beams that meet a circle at (x, y) m; limit is the longest range, m."""
     n = ranges.shape[0]
@@ -41,7 +42,7 @@ def splat_circle(ranges, cosine, sine, x, y, radius, limit):
             ranges[i] = hit
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def splat_segment(ranges, cosine, sine, ax, ay, bx, by, limit):
     """Shorten the beams that meet the segment from a to b, m."""
     n = ranges.shape[0]
@@ -72,7 +73,7 @@ def splat_segment(ranges, cosine, sine, ax, ay, bx, by, limit):
             ranges[i] = hit
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def splat_box(ranges, cosine, sine, x, y, half_x, half_y, c, s, limit):
     """Shorten the beams that meet a box centred at (x, y) whose x axis points along (c, s)."""
     reach = math.hypot(half_x, half_y) + limit
@@ -99,7 +100,7 @@ def splat_box(ranges, cosine, sine, x, y, half_x, half_y, c, s, limit):
                       limit)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cast(ranges, cosine, sine, pose, low, high, circles, circle_count, boxes, box_count, movers,
          mover_xy, mover_count, limit):
     """Ranges of one sensor to every primitive whose [bottom, top] meets [low, high].
