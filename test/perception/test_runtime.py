@@ -32,7 +32,8 @@ CONFIDENCE = ENTITY_FIELDS.index('confidence')
 def weights(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / 'encoder.safetensors'
-    save_file({k: v.half() for k, v in Encoder(SHAPE).state_dict().items()}, str(path))
+    state = Encoder(SHAPE).state_dict()
+    save_file({k: v.half().contiguous() for k, v in state.items()}, str(path))
     write_card(path, 'encoder', SHAPE.to_dict(), 'test', 0, 'none', {})
     return path
 
