@@ -124,7 +124,7 @@ class ControlNode(LoopNode[ControlConfig]):
 
     def _on_teleop(self, message: Any, received: int) -> None:
         command, stamp = convert.command(message)
-        self._controller.on_teleop(command, stamp, received)
+        self._controller.on_teleop(command, stamp or None, received)  # 0: not stamped
 
     def _on_emergency_stop(self, message: Any, received: int) -> None:
         self._controller.on_emergency_stop(bool(message.data))

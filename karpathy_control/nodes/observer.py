@@ -247,8 +247,9 @@ class Observer(Node):
             self._stop_out.publish(Bool(data=bool(command['emergency_stop'])))
         elif 'teleop' in command:
             v, w = command['teleop']
-            self._teleop_out.publish(convert.twist_message(
-                Command(float(v), float(w)), self.get_clock().now().nanoseconds, '', True))
+            # Unstamped (zero): this process does not follow the clock of the loop.
+            self._teleop_out.publish(convert.twist_message(Command(float(v), float(w)), 0, '',
+                                                           True))
         elif 'call' in command:
             client: Any = self.create_client(Trigger, command['call'])
             if not client.wait_for_service(timeout_sec=5.0):

@@ -50,7 +50,7 @@ class Probe(Node):
         return count
 
     def _tick(self) -> None:
-        if self._goal and self._goal_out.get_subscription_count() and not self.counts['goal_pose']:
+        if self._goal and not self.counts['control/goal']:  # until control has taken it
             self._goal_out.publish(convert.pose_message(*self._goal, 0, 'odom'))
         if time.monotonic() > self._end and not self.finished.done():
             self.finished.set_result(None)
