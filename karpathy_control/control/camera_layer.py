@@ -87,9 +87,9 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
         i = slot % size
         if now - seen[j, i] > rules.memory_time or (
                 _passed(stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
-                        rules.camera_blind, rules.cell)
+                        rules.camera_clears, rules.cell)
                 and _passed(stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
-                            rules.camera_blind, rules.cell)):
+                            rules.camera_clears, rules.cell)):
             seen[j, i] = EMPTY
         else:
             cells[kept] = slot

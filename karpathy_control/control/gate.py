@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import ControlConfig, RobotConfig
 from karpathy_control.contracts.layout import IMAGE_HEIGHT, image_focal
+from karpathy_control.contracts.view import whole_band_distance
 from karpathy_control.control import camera_layer, lidar_layer
 from karpathy_control.control.braking import (
     Motion,
@@ -252,6 +253,8 @@ class Gate:
         reach = stop_reach(max(robot.max_speed, robot.max_reverse), robot.max_turn, self._motion)
         self._rules = Rules(CELL, gate.start_radius, gate.memory_time,
                             camera_blind_distance(robot),
+                            whole_band_distance(robot.camera_pose, robot.ground_clearance,
+                                                robot.height),
                             reach + self._footprint.radius + _SPARE)
         self._bounds = Bounds(robot.max_speed, robot.max_reverse, robot.max_turn, robot.jerk,
                               gate.speed_steps, gate.turn_steps)

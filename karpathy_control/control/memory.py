@@ -52,6 +52,7 @@ class Rules(NamedTuple):
     start_radius: float  # m
     memory_time: float  # s
     camera_blind: float  # m from the camera within which it does not see the ground
+    camera_clears: float  # m from the camera beyond which it sees the whole height band
     free_reach: float  # m from a sensor up to which it marks cells as free
 
 

@@ -15,12 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.layout import (
-    IMAGE_HEIGHT,
     SCAN_BEAMS,
     SCAN_RANGE_MAX,
-    image_focal,
     scan_bearings,
 )
+from karpathy_control.contracts.view import whole_band_distance
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy import fan as f
 from karpathy_control.policy import tokens as t
@@ -77,20 +76,20 @@ def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearan
 
 @kernel
 def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                    camera_scan, cosines, sines, range_max, blind, movers):
+                    camera_scan, cosines, sines, range_max, view, movers):
     for b in range(lidar.shape[0]):
         observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], cosines, sines, range_max, blind, movers[b])
+                    scan[b], camera_scan[b], cosines, sines, range_max, view, movers[b])
         count[b] += 1
         last_pose[b] = pose[b]
 
 
 @kernel(parallel=True)
 def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                   camera_scan, cosines, sines, range_max, blind, movers):
+                   camera_scan, cosines, sines, range_max, view, movers):
     for b in prange(lidar.shape[0]):
         observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], cosines, sines, range_max, blind, movers[b])
+                    scan[b], camera_scan[b], cosines, sines, range_max, view, movers[b])
         count[b] += 1
         last_pose[b] = pose[b]
 
@@ -181,15 +180,11 @@ def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, p
 def camera_blind_distance(config: PolicyConfig) -> float:
     """Nearer than this to base the camera may look over or under an obstacle, m.
 
-    From the camera's height and pitch and the vertical field of view of the observation image:
-    where its lower edge meets the ground and its upper edge the robot's height.
+    The camera sees the whole height band of the robot only beyond this; see contracts.view.
     """
-    x, _, z, _, pitch, _ = config.robot.camera_pose
-    half = math.atan(0.5 * IMAGE_HEIGHT / image_focal())
-    down, up = pitch + half, half - pitch
-    ground = (z - config.robot.ground_clearance) / math.tan(down) if down > 0.02 else math.inf
-    top = (config.robot.height - z) / math.tan(up) if up > 0.02 else math.inf
-    return x + max(0.0, ground, top) + 0.1
+    robot = config.robot
+    return robot.camera_pose[0] + whole_band_distance(
+        robot.camera_pose, robot.ground_clearance, robot.height) + 0.1
 
 
 class Deliberation:
@@ -233,7 +228,8 @@ class Deliberation:
         self._radius = robot.circumscribed_radius
         self._inscribed = max(robot.inscribed_radius, 0.02)
         self._half = tuple(float(v) for v in np.ptp(polygon, axis=0) / 2.0)
-        self._blind = camera_blind_distance(config)
+        x, y = robot.camera_pose[:2]
+        self._view = (camera_blind_distance(config), math.hypot(x, y))
         self._limits = np.tile(np.array([
             robot.max_speed, robot.max_reverse, robot.max_turn, robot.acceleration,
             robot.deceleration, robot.turn_acceleration]), (self.batch, 1))
@@ -268,7 +264,7 @@ class Deliberation:
         kernel = _observe_batch if self.batch > 1 else _observe_single
         kernel(self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
                self._pose, self.config.memory.cell, pose, scan, camera, self._cosines,
-               self._sines, SCAN_RANGE_MAX, self._blind, movers)
+               self._sines, SCAN_RANGE_MAX, self._view, movers)
 
     def replan(self, goal: ArrayLike, which: ArrayLike | None = None) -> None:
         """Compute the cost-to-go to `goal` (B, 2) odom, m, for the robots in mask `which` (B,).

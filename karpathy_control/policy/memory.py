@@ -48,14 +48,14 @@ def fraction_y(code: int) -> float:
 
 
 @kernel
-def beyond(ranges, beam):
-    """How far was certainly looked past at a beam: the least of it and its neighbours, m.
+def beyond(ranges, beam, around):
+    """How far was certainly looked past at a beam: the least of it and `around` neighbours, m.
 
-    0 where one of the three saw nothing valid.
+    0 where one of them saw nothing valid.
     """
     n = ranges.shape[0]
     least = np.inf
-    for k in range(beam - 1, beam + 2):
+    for k in range(beam - around, beam + around + 1):
         r = ranges[k % n]
         if not r > 0.0:
             return 0.0
@@ -76,11 +76,12 @@ def near_mover(x, y, movers):
 
 
 @kernel
-def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, blind, movers,
+def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, view, movers,
                        ageing):
     """Drop the points that a beam of their own sensor looked past, and those at moving entities.
 
-    blind: the camera cannot clear what is nearer than this to base, m.
+    view: the camera cannot clear what is nearer than the first to base, m, and sits the second
+    off base in plan, m.
     """
     n = lidar.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
@@ -97,11 +98,11 @@ def clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan
                 if (lidar[row, col] | camera[row, col]) == 0:
                     continue
                 _clear_cell(lidar, camera, age, row, col, global_index(col, origin[0], n), gy,
-                            cell, pose, c, s, scan, camera_scan, blind, movers, ageing)
+                            cell, pose, c, s, scan, camera_scan, view, movers, ageing)
 
 
 @kernel
-def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, camera_scan, blind,
+def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, camera_scan, view,
                 movers, ageing):
     a, b = lidar[row, col], camera[row, col]
     code = a if a > 0 else b
@@ -116,16 +117,19 @@ def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, ca
     bearing = math.atan2(y, x) + math.pi
     if a > 0:
         beam = int(bearing * scan.shape[0] / (2.0 * math.pi))
-        if beyond(scan, beam) > r + PAST:
+        if beyond(scan, beam, 1) > r + PAST:
             lidar[row, col] = 0
     if b > 0:
         if ageing:
             age[row, col] += 1
         if age[row, col] > AGE_MAX:
             camera[row, col] = 0
-        elif camera_scan.shape[0] > 0 and r > blind:
-            beam = int(bearing * camera_scan.shape[0] / (2.0 * math.pi))
-            if beyond(camera_scan, beam) > r + PAST:
+        elif camera_scan.shape[0] > 0 and r > view[0]:
+            # The scan is about base, but the camera looked from elsewhere: its rays passed this
+            # cell on the way to what the scan shows up to asin(offset / r) off this bearing.
+            per_radian = camera_scan.shape[0] / (2.0 * math.pi)
+            around = 1 + math.ceil(math.asin(min(1.0, view[1] / r)) * per_radian)
+            if beyond(camera_scan, int(bearing * per_radian), around) > r + PAST:
                 camera[row, col] = 0
 
 
@@ -153,7 +157,7 @@ def mark_points(layer, age, seen, origin, cell, pose, ranges, cosines, sines, mo
 
 @kernel
 def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camera_scan, cosines,
-                sines, range_max, blind, movers):
+                sines, range_max, view, movers):
     """Enter one observation of one robot. Arrays (n, n) uint8; origin (2,) int64 is updated.
 
     scan, camera_scan: ranges about base in the observation layout (camera_scan may have no
@@ -169,7 +173,7 @@ def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camer
             recentre(layer, origin, column, row, 0)
         origin[0] = column
         origin[1] = row
-    clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, blind, movers,
+    clear_seen_through(lidar, camera, age, origin, cell, pose, scan, camera_scan, view, movers,
                        count % AGE_EVERY == 0)
     first = count % FREE_STRIDE
     step = 2.0 * math.pi / scan.shape[0]

@@ -82,11 +82,13 @@ def test_camera_does_not_clear_its_blind_zone_but_time_does():
 
 
 def test_blind_distance_arithmetic():
-    # Camera 0.28 m up at x = 0.19, pitched 0.15 down; half the vertical view is atan(48 / 64):
-    # the lower edge meets 0.04 m at 0.19 + 0.24 / tan(0.7935), the upper edge 0.5 m at
-    # 0.19 + 0.22 / tan(0.4935).
-    half = math.atan(48.0 / 64.0)
-    want = 0.19 + max(0.24 / math.tan(half + 0.15), 0.22 / math.tan(half - 0.15)) + 0.1
+    # Camera 0.28 m up at x = 0.19, pitched 0.15 down. The upper corners of the image are at
+    # (1, +-1, 0.75) forward, aside, up; pitched, at (cos + 0.75 sin, 1, 0.75 cos - sin), and climb
+    # 0.5921 over a plan distance of hypot(1.1008, 1) = 1.4872: 0.22 m up takes 0.5526 m. The lower
+    # edge falls faster: from 0.28 to 0.04 m in 0.24 / (0.8910 / hypot(0.8767, 1)) = 0.3582 m.
+    c, s = math.cos(0.15), math.sin(0.15)
+    want = 0.19 + 0.22 * math.hypot(c + 0.75 * s, 1.0) / (0.75 * c - s) + 0.1
+    assert want == pytest.approx(0.19 + 0.5526 + 0.1, abs=1e-3)
     assert camera_blind_distance(PolicyConfig()) == pytest.approx(want)
 
 
