@@ -33,6 +33,7 @@ from karpathy_control.policy.deliberation import MOVER_FIELDS, Deliberation
 from karpathy_control.policy.tokens import APPLIED
 
 MOVERS = 8  # moving entities that are followed at most, the nearest
+MOVING_SPEED = 0.15  # m/s: what is said to move slower than this stays in the memory
 LOOKAHEAD = 3.0  # m along a plan
 NEW_GOAL = 0.5  # m: a goal that moved by more starts deliberation at once
 ODOM_JUMP = 0.5  # m beyond what the twist explains
@@ -62,6 +63,9 @@ def moving_entities(entities: Entities | None) -> NDArray[np.float64]:
     table = entities.table
     moving = table[(table[:, _LABEL] == _MOVING) & (table[:, _CONFIDENCE] > 0.0)][:, _COLUMNS]
     moving = moving[np.isfinite(moving).all(axis=1)]
+    # Memory is wiped where something moves, so a label alone is not enough: a table leg that is
+    # taken for a person would take the table with it.
+    moving = moving[np.hypot(moving[:, 2], moving[:, 3]) >= MOVING_SPEED]
     nearest = moving[np.argsort(np.hypot(moving[:, 0], moving[:, 1]), kind='stable')][:MOVERS]
     rows[:len(nearest)] = nearest
     return rows
