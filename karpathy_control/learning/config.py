@@ -86,17 +86,17 @@ class Randomisation:
 class PPOConfig:
     """Proximal policy optimisation (`ppo`), by rsl_rl."""
 
-    steps_per_iteration: int = parameter(32, 'control steps of each robot between two updates',
+    steps_per_iteration: int = parameter(48, 'control steps of each robot between two updates',
                                          minimum=2, maximum=4096)
-    epochs: int = parameter(4, 'passes over what was collected', minimum=1, maximum=64)
+    epochs: int = parameter(3, 'passes over what was collected', minimum=1, maximum=64)
     mini_batches: int = parameter(4, 'parts of each pass', minimum=1, maximum=256)
     clip: float = parameter(0.2, 'clip range of the probability ratio', minimum=0.01, maximum=1.0)
     gamma: float = parameter(0.99, 'discount per control step', minimum=0.0, maximum=1.0)
     lam: float = parameter(0.95, 'generalised advantage estimation', minimum=0.0, maximum=1.0)
-    entropy: float = parameter(0.001, 'weight of the entropy bonus', minimum=0.0, maximum=1.0)
-    learning_rate: float = parameter(5e-4, 'at the start; adapted to desired_kl', minimum=1e-6,
+    entropy: float = parameter(0.0005, 'weight of the entropy bonus', minimum=0.0, maximum=1.0)
+    learning_rate: float = parameter(3e-4, 'fixed: adapted to the KL divergence it rose to '
+                                     '1e-2 without gain (doc/log.md)', minimum=1e-6,
                                      maximum=0.1)
-    desired_kl: float = parameter(0.01, 'KL divergence per update', minimum=1e-4, maximum=1.0)
     max_grad_norm: float = parameter(1.0, 'gradient clip', minimum=0.01, maximum=100.0)
     init_std: float = parameter(0.25, 'standard deviation of the residual at the start',
                                 minimum=0.01, maximum=2.0)
