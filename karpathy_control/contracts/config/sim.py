@@ -58,13 +58,13 @@ class InertialConfig:
 
 @dataclass(frozen=True)
 class OdometryConfig:
-    """Simulated wheel odometry (parameter group `odometry`)."""
+    """Simulated odometry of wheels and gyro (parameter group `odometry`)."""
 
     enabled: bool = parameter(True, 'publish odom', live=True)
     rate: float = parameter(50.0, 'messages per second', unit='Hz', minimum=5.0, maximum=200.0)
-    drift_per_metre: float = parameter(0.005, 'standard deviation of scale error', minimum=0.0,
+    drift_per_metre: float = parameter(0.004, 'standard deviation of scale error', minimum=0.0,
                                        maximum=0.2)
-    drift_per_radian: float = parameter(0.005, 'standard deviation of turning scale error',
+    drift_per_radian: float = parameter(0.002, 'standard deviation of turning scale error',
                                         minimum=0.0, maximum=0.2)
 
 
