@@ -26,12 +26,15 @@ from karpathy_control.nodes.spin import executor
 class Probe(Node):
     """Counts messages by topic; optionally sends a goal and measures how far the robot goes."""
 
-    def __init__(self, seconds: float, goal: tuple[float, float] | None) -> None:
+    def __init__(self, seconds: float, patience: float,
+                 goal: tuple[float, float] | None) -> None:
         super().__init__('probe')
         self.finished: Future[None] = Future()
         self.counts = {row.name: 0 for row in TOPICS}
         self._goal = goal
-        self._end = time.monotonic() + seconds
+        self._seconds = seconds
+        self._end = time.monotonic() + patience
+        self._heard = False
         self._first: Any = None
         self._last: Any = None
         for row in TOPICS:
@@ -44,6 +47,8 @@ class Probe(Node):
     def _counter(self, name: str) -> Any:
         def count(message: Any) -> None:
             self.counts[name] += 1
+            if not self._heard and name != 'goal_pose':  # which this node sends itself
+                self._heard, self._end = True, time.monotonic() + self._seconds
             if name == 'odom':
                 self._last = convert.state(message) if isinstance(message, Odometry) else None
                 self._first = self._first or self._last
@@ -67,7 +72,9 @@ class Probe(Node):
 def main() -> int:
     """Listen for a while and print the counts."""
     parser = argparse.ArgumentParser(prog='probe', description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=float, default=5.0)
+    parser.add_argument('--seconds', type=float, default=5.0, help='from the first message on')
+    parser.add_argument('--patience', type=float, default=10.0,
+                        help='seconds to wait for the first message')
     parser.add_argument('--goal', help='"x,y" in odom')
     arguments = parser.parse_args()
     goal = None
@@ -75,7 +82,7 @@ def main() -> int:
         x, y = (float(v) for v in arguments.goal.split(','))
         goal = (x, y)
     rclpy.init(args=sys.argv[:1])
-    node = Probe(arguments.seconds, goal)
+    node = Probe(arguments.seconds, arguments.patience, goal)
     spinner = executor()
     spinner.add_node(node)
     try:

@@ -31,7 +31,7 @@ clean = {k: v for k, v in os.environ.items()
          if not k.startswith(('FASTDDS', 'MALLOC', 'OMP', 'NUMBA'))}
 try:
     probe = subprocess.run([sys.executable, '-m', 'karpathy_control.nodes.probe', '--seconds',
-                            '40', '--goal', sys.argv[2]], env=clean, check=True,
+                            '30', '--patience', '90', '--goal', sys.argv[2]], env=clean, check=True,
                            capture_output=True, text=True)
     print(probe.stdout.splitlines()[-1])
 finally:
@@ -50,7 +50,7 @@ def test_a_node_with_a_clean_environment_sees_every_topic_and_its_goal_moves_the
     namespace = ['unshare', '--net', *([] if os.geteuid() == 0 else ['--map-root-user'])]
     done = subprocess.run(
         [*namespace, sys.executable, '-c', SCRIPT, str(tmp_path), f'{x:.2f},{y:.2f}'],
-        capture_output=True, text=True, timeout=150, check=False)
+        capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     silent = {t.name for t in TOPICS if not result['counts'][t.name]} - OPTIONAL
