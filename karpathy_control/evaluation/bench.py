@@ -126,7 +126,7 @@ def bench_loop(seconds: float, composed: bool, seed: int) -> dict[str, Any]:
     with Runner(loop) as runner, ObserverClient([f'--goals={";".join(rounds)}'],
                                                 env) as observer:
         observer.wait_for_status(lambda e: e['observed'] > 2 * RATE, 90.0, 'driving robot')
-        names = [node.name for node in loop.nodes if runner.pid(node.name)]
+        names = [name for name in runner.names if runner.pid(name)]
         before = {name: _usage(runner.pid(name)) for name in names}
         start = time.monotonic()
         for _ in observer.events(10.0):

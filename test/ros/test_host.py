@@ -31,8 +31,8 @@ clean = {k: v for k, v in os.environ.items()
          if not k.startswith(('FASTDDS', 'MALLOC', 'OMP', 'NUMBA'))}
 try:
     probe = subprocess.run([sys.executable, '-m', 'karpathy_control.nodes.probe', '--seconds',
-                            '30', '--patience', '90', '--goal', sys.argv[2]], env=clean, check=True,
-                           capture_output=True, text=True)
+                            '30', '--patience', '90', '--goal', sys.argv[2]], env=clean,
+                           check=True, capture_output=True, text=True)
     print(probe.stdout.splitlines()[-1])
 finally:
     up.terminate()
