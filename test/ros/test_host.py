@@ -24,11 +24,12 @@ import fcntl, socket, struct, subprocess, sys, os, json, time
 # Bring loopback up (SIOCSIFFLAGS, IFF_UP): iproute2 need not be installed.
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     fcntl.ioctl(s, 0x8914, struct.pack('16sh', b'lo', 1))
+# A profile that is set is never overridden, so that of the test run must go, for both.
+clean = {k: v for k, v in os.environ.items()
+         if not k.startswith(('FASTDDS', 'ROS_AUTOMATIC', 'MALLOC', 'OMP', 'NUMBA'))}
 up = subprocess.Popen([sys.executable, '-m', 'karpathy_control.cli', 'up', 'dds_profile:=host',
                        'world_family:=cylinders', 'seed:=3', '--quiet', '--log-folder',
-                       sys.argv[1]])
-clean = {k: v for k, v in os.environ.items()
-         if not k.startswith(('FASTDDS', 'MALLOC', 'OMP', 'NUMBA'))}
+                       sys.argv[1]], env=clean)
 try:
     probe = subprocess.run([sys.executable, '-m', 'karpathy_control.nodes.probe', '--seconds',
                             '30', '--patience', '90', '--goal', sys.argv[2]], env=clean,
