@@ -15,14 +15,15 @@ ROS = ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'lifecycle_msgs', 'std_m
        'rosgraph_msgs', 'tf2_msgs', 'tf2_ros', 'nav2_msgs', 'unique_identifier_msgs',
        'ament_index_python', 'launch', 'launch_ros', 'rosidl_runtime_py')
 
-ROOMS = ('contracts', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds')
+ROOMS = ('contracts', 'compute', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds')
 TOOLS = ('learning', 'evaluation', 'bringup', 'cli')  # may use each other
 ALLOWED = {
     'contracts': set(),
+    'compute': {'contracts'},
     'mapping': {'contracts'},
     'sensing': {'contracts', 'mapping'},
-    'perception': {'contracts'},
-    'policy': {'contracts', 'mapping'},
+    'perception': {'contracts', 'compute'},
+    'policy': {'contracts', 'compute', 'mapping'},
     'control': {'contracts', 'mapping'},
     'worlds': {'contracts', 'mapping'},
     **{tool: {*ROOMS, *TOOLS} for tool in TOOLS},

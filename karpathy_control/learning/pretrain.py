@@ -23,13 +23,14 @@ from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
+from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.card import write_card
 from karpathy_control.learning import checkpoints, dataset
 from karpathy_control.learning.augment import Augmentation, FrameSet, evaluation
 from karpathy_control.learning.encoder_losses import Decoders, LossWeights, losses, total
 from karpathy_control.learning.encoder_metrics import all_metrics, run
 from karpathy_control.perception.encoder import Encoder, EncoderShape
-from karpathy_control.perception.runtime import load_encoder, open_device
+from karpathy_control.perception.runtime import load_encoder
 
 AVERAGE = 0.998  # decay of the running average of the weights, per step, at most
 CLIP = 1.0  # norm of the gradient

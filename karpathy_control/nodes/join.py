@@ -17,7 +17,7 @@ class StampJoin:
 
     def __init__(self, anchor: str, wait: int) -> None:
         """`anchor` is the part that every set has; `wait` in ns bounds waiting for the others."""
-        self._anchor = anchor
+        self.anchor = anchor
         self._wait = wait
         self._sets: dict[int, dict[str, Any]] = {}
         self._waiting: deque[tuple[int, int]] = deque()  # (stamp, deadline on the steady clock)
@@ -30,7 +30,7 @@ class StampJoin:
         if stamp <= self._released:
             return []
         self._sets.setdefault(stamp, {})[part] = value
-        if part == self._anchor:
+        if part == self.anchor:
             self._waiting.append((stamp, now + self._wait))
         while len(self._sets) > KEPT_STAMPS:
             self._sets.pop(min(self._sets))

@@ -12,17 +12,16 @@ from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.types import Entities, Observation
 from karpathy_control.nodes import convert
-from karpathy_control.nodes.base import LoopNode, steady
-from karpathy_control.nodes.join import StampJoin
+from karpathy_control.nodes.base import steady
+from karpathy_control.nodes.joined import JoinedNode
 from karpathy_control.nodes.spin import run
 from karpathy_control.policy.runtime import PolicyRuntime
 
-JOIN_WAIT = 3_000_000  # ns
 COSTMAP_PERIOD = 1.0  # s
 NO_RELATIONS = np.zeros((0, 0), np.float32)  # they are for people; the policy reads the table
 
 
-class PolicyNode(LoopNode[PolicyConfig]):
+class PolicyNode(JoinedNode[PolicyConfig]):
     """Shell around PolicyRuntime."""
 
     NAME = 'policy'
@@ -32,13 +31,11 @@ class PolicyNode(LoopNode[PolicyConfig]):
         """Load the weights, warm up, create publishers and subscriptions."""
         self._runtime = PolicyRuntime(find('weights', self.config.weights), self.config)
         self._runtime.warm_up()
-        self._join = StampJoin('entities', JOIN_WAIT)
-        self._entered: dict[int, int] = {}
         self._stamp, self._value = 0, math.nan
         self._action = self.publisher('policy/action')
         self._path = self.publisher('policy/path')
         self._costmap = self.publisher('policy/costmap')
-        parts = {
+        self.join('entities', {
             'scan': ('observation/scan', convert.layout_scan),
             'state': ('observation/state', convert.state),
             'goal': ('observation/goal',
@@ -46,10 +43,7 @@ class PolicyNode(LoopNode[PolicyConfig]):
             'plan': ('observation/plan', convert.path_points),
             'camera_scan': ('perception/scan', convert.layout_scan),
             'entities': ('perception/entities', convert.entities_table),
-        }
-        for part, (name, read) in parts.items():
-            self.listen(name, self._collector(part, read))
-        self._deadline = self.steady_timer(1.0, self._expire)
+        })
         self.steady_timer(COSTMAP_PERIOD, self._publish_costmap)
 
     def reconfigured(self) -> None:
@@ -59,31 +53,11 @@ class PolicyNode(LoopNode[PolicyConfig]):
 
     def activated(self) -> None:
         """Start without memory."""
-        self._join.clear()
+        super().activated()
         self._runtime.reset()
 
-    def _collector(self, part: str, read: Any) -> Any:
-        def collect(message: Any, received: int) -> None:
-            stamp = convert.stamp_ns(message.header)
-            if part == 'entities':
-                self._entered[stamp] = received
-            self._process(self._join.add(part, stamp, read(message), steady()))
-        return collect
-
-    def _expire(self) -> None:
-        self._process(self._join.expire(steady()))
-
-    def _process(self, sets: list[tuple[int, dict[str, Any]]]) -> None:
-        for stamp, parts in sets:
-            self._step(stamp, parts)
-        due = self._join.deadline
-        self._deadline.timer_period_ns = (
-            1_000_000_000 if due is None else max(due - steady(), 100_000))
-        self._deadline.reset()
-
-    def _step(self, stamp: int, parts: dict[str, Any]) -> None:
-        entered = self._entered.pop(stamp, steady())
-        self._entered.clear()
+    def on_set(self, stamp: int, parts: dict[str, Any], received: int) -> None:
+        """Decide on one observation and publish the proposal."""
         if 'state' not in parts:
             return  # without a state there is nothing to act on; control sees the action age
         entities = Entities(stamp, parts['entities'], NO_RELATIONS, parts.get('camera_scan'))
@@ -92,7 +66,7 @@ class PolicyNode(LoopNode[PolicyConfig]):
             plan=parts.get('plan')), entities)
         base, odom = self.config.robot.base_frame, self.config.robot.odom_frame
         self._action.publish(convert.twist_message(action.command, stamp, base, stamped=True))
-        self.stages.add(stamp, entered, steady())
+        self.stages.add(stamp, received, steady())
         self._stamp, self._value = stamp, action.value
         if action.path is not None and self._path.get_subscription_count():
             self._path.publish(convert.path_message(action.path, stamp, odom))
@@ -105,13 +79,11 @@ class PolicyNode(LoopNode[PolicyConfig]):
 
     def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
         """The critic's value and the state of the deliberation."""
+        healthy, summary, values = super().diagnostics()
         if not hasattr(self, '_runtime'):
-            return False, 'not configured', {}
-        return self.active, 'active' if self.active else 'inactive', {
-            'value': f'{self._value:.4g}',
-            'deliberation.late': str(self._runtime.late),
-            'sets.incomplete': str(self._join.incomplete),
-        }
+            return healthy, summary, values
+        return healthy, summary, {**values, 'value': f'{self._value:.4g}',
+                                  'deliberation.late': str(self._runtime.late)}
 
 
 def main() -> int:

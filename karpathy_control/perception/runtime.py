@@ -7,7 +7,6 @@ scan from depth survives a network that answers nonsense.
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.card import WeightsError, verify_weights
 from karpathy_control.contracts.config import PerceptionConfig
 from karpathy_control.contracts.layout import (
@@ -45,26 +45,6 @@ WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
 _CLASSES = len(ENTITY_CLASSES)
 _FREE = ENTITY_CLASSES.index('free')
-
-
-class DeviceError(RuntimeError):
-    """The device asked for is not there; the text names it and what is."""
-
-
-def available_devices() -> list[str]:
-    """Every device that `open_device` would accept here."""
-    return ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
-
-
-def open_device(name: str) -> torch.device:
-    """The torch device of a parameter. Raises DeviceError naming it and what is available."""
-    if re.fullmatch(r'cpu|cuda(:\d+)?', name) is None:
-        raise DeviceError(f'device {name!r} is not accepted; it takes cpu, cuda or cuda:N')
-    there = available_devices()
-    if name not in there and not (name == 'cuda' and len(there) > 1):
-        raise DeviceError(f'device {name!r} is not available on this machine; available: '
-                          f'{", ".join(there)} (torch {torch.__version__})')
-    return torch.device(name)
 
 
 def load_encoder(weights: Path) -> Encoder:
@@ -119,7 +99,7 @@ def entropy_bits(p: FloatArray) -> float:
 class PerceptionRuntime:
     """x = Encoder(sensors), R(x) and the camera scan, one observation at a time.
 
-    Raises WeightsError, DeviceError. `errors` counts answers that were not finite.
+    Raises WeightsError, ConfigError. `errors` counts answers that were not finite.
     """
 
     def __init__(self, weights: Path, config: PerceptionConfig) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from karpathy_control.contracts.config import ConfigError, PolicyConfig
+from karpathy_control.compute.device import open_device
+from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.geometry import from_frame, integrate_twist
 from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS, SCAN_BEAMS
 from karpathy_control.contracts.types import (
@@ -40,19 +41,6 @@ ODOM_JUMP = 0.5  # m beyond what the twist explains
 _MOVING = float(ENTITY_CLASSES.index('moving'))
 _COLUMNS = [ENTITY_FIELDS.index(name) for name in ('x', 'y', 'vx', 'vy', 'radius', 'confidence')]
 _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confidence')
-
-
-def open_device(name: str) -> torch.device:
-    """The torch device of a parameter; ConfigError, naming those there are, for another."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        there = ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'device: {name!r} is not available ({reason}); this machine has '
-                          f'{", ".join(there)}') from error
-    return device
 
 
 def moving_entities(entities: Entities | None) -> NDArray[np.float64]:

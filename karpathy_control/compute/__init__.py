@@ -1,0 +1,1 @@
+"""Where networks run: one way to open a device."""
