@@ -30,8 +30,15 @@ class Reason(str, Enum):
     LIDAR_LOST = 'lidar_lost'
     CAMERA_LOST = 'camera_lost'
     SENSORS_LOST = 'sensors_lost'  # both
+    LIDAR_FROZEN = 'lidar_frozen'  # the scan does not follow the motion
+    CAMERA_FROZEN = 'camera_frozen'  # nor does the depth
+    SENSOR_SILENT = 'sensor_silent'  # the node: nothing of its observations arrives
+    PERCEPTION_SILENT = 'perception_silent'  # nor of its camera scan, while sensor speaks
+    POLICY_SILENT = 'policy_silent'  # nor actions, while perception speaks
+    FALLBACK = 'fallback'  # the policy follows the map: perception is silent or unsure
     ODOM_LOST = 'odom_lost'
     ODOM_JUMP = 'odom_jump'
+    MOTION_DISAGREES = 'motion_disagrees'  # odometry and IMU tell different turning rates
     IMU_LOST = 'imu_lost'
     ACTION_STALE = 'action_stale'
     ACTION_INVALID = 'action_invalid'  # non-finite or future-stamped
@@ -42,6 +49,10 @@ class Reason(str, Enum):
     EMERGENCY_STOP = 'emergency_stop'
     GATE_LIMITED = 'gate_limited'  # the command differs from the proposal
     GATE_BRAKING = 'gate_braking'  # nothing admissible: the stored braking manoeuvre
+    UNAVOIDABLE = 'unavoidable'  # no safe manoeuvre is left: the least closing speed
+    RULE = 'rule'  # a zone or a rule over entities limits the speed
+    KEEP_OUT = 'keep_out'  # the robot stands inside a keep-out zone
+    AUDIT_LOST = 'audit_lost'  # a decision could not be written to the log
     NOT_ACTIVE = 'not_active'
 
 

@@ -37,18 +37,25 @@ def test_the_cache_notices_a_changed_helper(tmp_path):
                               cwd=tmp_path, env=environment, capture_output=True, text=True,
                               check=True)
         assert done.stdout.strip() == str(10 * value)
-    assert len(list((tmp_path / '__pycache__').glob('kernels-*'))) == 2
+    # caller.py in two states and helper.py in two states
+    assert len(list((tmp_path / '__pycache__').glob('kernels-*'))) == 4
 
 
-def test_the_key_is_that_of_all_sources(tmp_path):
-    (tmp_path / 'a.py').write_text('x = 1\n')
-    before = source_key(tmp_path)
-    source_key.cache_clear()
-    assert source_key(tmp_path) == before
-    (tmp_path / 'b.py').write_text('')
-    (tmp_path / 'a.py').write_text('x = 2\n')
-    source_key.cache_clear()
-    assert source_key(tmp_path) != before
+def test_the_key_follows_what_is_imported_and_nothing_else(tmp_path):
+    source = tmp_path / 'a.py'
+    source.write_text('from b import x\n')
+    (tmp_path / 'b.py').write_text('import c\n')
+    (tmp_path / 'c.py').write_text('import a\nx = 1\n')  # a circle ends
+
+    def key():
+        source_key.cache_clear()
+        return source_key(source)
+
+    before = key()
+    (tmp_path / 'd.py').write_text('not imported')
+    assert key() == before
+    (tmp_path / 'c.py').write_text('import a\nx = 2\n')
+    assert key() != before
 
 
 def test_numba_is_left_as_it_was(monkeypatch):

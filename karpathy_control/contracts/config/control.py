@@ -12,15 +12,28 @@ from karpathy_control.contracts.config.robot import RobotConfig
 class GateConfig:
     """The braking check (parameter group `gate`)."""
 
-    margin: float = parameter(0.03, 'the swept footprint is inflated by this: tracking error, '
-                              'scan noise, pose drift', unit='m', minimum=0.0, maximum=0.5,
-                              live=True)
+    margin: float = parameter(0.03, 'the swept footprint is inflated by this: tracking error and '
+                              'scan noise', unit='m', minimum=0.0, maximum=0.5, live=True)
+    drift_per_metre: float = parameter(0.01, 'bound on the drift of odometry; what is remembered '
+                                       'is inflated by it', unit='m/m', minimum=0.0, maximum=0.2,
+                                       live=True)
+    drift_per_radian: float = parameter(0.01, 'bound on the drift of heading while turning',
+                                        unit='rad/rad', minimum=0.0, maximum=0.2, live=True)
     reaction_time: float = parameter(0.12, 'input age + compute + actuation before a command '
                                      'acts', unit='s', minimum=0.02, maximum=1.0, live=True)
+    fault_budget: float = parameter(0.0, 'added to reaction_time: the time in which a fault is '
+                                    'found (base watchdog, hung process, frozen sensor); buys '
+                                    'the distance back with lower speed near obstacles',
+                                    unit='s', minimum=0.0, maximum=1.0, live=True)
     start_radius: float = parameter(0.33, 'disc about the base origin that is declared free of '
                                     'unknown space', unit='m', minimum=0.0, maximum=2.0)
     obstacle_speed: float = parameter(0.0, 'bound on the approach speed of obstacles', unit='m/s',
                                       minimum=0.0, maximum=5.0, live=True)
+    occlusion: bool = parameter(False, 'shadow edges of the scan count as obstacles that may '
+                                'come out at obstacle_speed', live=True)
+    least_width: float = parameter(0.04, 'least width of an obstacle; the stopping distance is '
+                                   'capped to where neighbouring beams still both meet it',
+                                   unit='m', minimum=0.001, maximum=1.0, live=True)
     speed_steps: int = parameter(9, 'candidate speeds', minimum=3, maximum=41)
     turn_steps: int = parameter(17, 'candidate turning rates', minimum=3, maximum=81)
     camera_only_speed: float = parameter(0.4, 'speed limit while the lidar is lost', unit='m/s',
@@ -58,6 +71,18 @@ class GoalConfig:
 
 
 @dataclass(frozen=True)
+class AuditConfig:
+    """The log of every decision (parameter group `audit`)."""
+
+    folder: str = parameter('', 'where the log is kept; empty: none')
+    size: int = parameter(16, 'a file is rotated at this size', unit='MB', minimum=1,
+                          maximum=1024)
+    files: int = parameter(8, 'files kept, the present one included', minimum=2, maximum=1000)
+    required: bool = parameter(False, 'stop when a decision cannot be written; otherwise warn',
+                               live=True)
+
+
+@dataclass(frozen=True)
 class ControlConfig:
     """Fusion, gate, supervision."""
 
@@ -66,6 +91,9 @@ class ControlConfig:
     gate: GateConfig = group(GateConfig)
     max_age: AgeConfig = group(AgeConfig)
     goal: GoalConfig = group(GoalConfig)
+    audit: AuditConfig = group(AuditConfig)
+    rules: str = parameter('', 'YAML file of zones and rules over entities: a name in config or '
+                           'a path; empty: none')
     require_imu: bool = parameter(False, 'stop when the IMU is lost; otherwise only warn')
     stamped_cmd_vel: bool = parameter(True, 'publish TwistStamped; false: Twist')
     future_tolerance: float = parameter(0.1, 'a stamp may lead now by this much', unit='s',

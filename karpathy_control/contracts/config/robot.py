@@ -38,6 +38,10 @@ class RobotConfig:
                                          minimum=0.1, maximum=25.0)
     jerk: float = parameter(20.0, 'limit on the change of acceleration; never delays braking',
                             unit='m/s^3', minimum=1.0, maximum=500.0)
+    max_lateral_acceleration: float = parameter(4.0, 'bound on v * w: tip-over and slip',
+                                                unit='m/s^2', minimum=0.1, maximum=20.0)
+    max_curvature: float = parameter(0.0, 'bound on |w / v| of a base that cannot turn in place; '
+                                     '0: none', unit='1/m', minimum=0.0, maximum=100.0)
     command_timeout: float = parameter(0.25, 'the base stops when cmd_vel is silent this long; '
                                        'a base without one needs the base guard', unit='s',
                                        minimum=0.02, maximum=0.3)
