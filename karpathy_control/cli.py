@@ -18,6 +18,7 @@ COMMANDS = {
     'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
     'evaluate': ('karpathy_control.evaluation.batched', 'measure the policy in a suite of worlds'),
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
+    'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),
     'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),
     'warmup': ('karpathy_control.bringup.warmup', 'compile the kernels, for a fast first start'),
     'params': ('karpathy_control.bringup.parameters', 'print every parameter (YAML or Markdown)'),

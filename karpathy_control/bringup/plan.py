@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from karpathy_control.bringup.dds import PROFILES
@@ -20,6 +20,8 @@ from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.config.sim import FAMILIES
 
+RAW = 'raw/'  # prefix of the sensor topics of a robot whose sensors are intercepted
+SENSORS = ('camera/image_raw', 'camera/camera_info', 'camera/depth', 'scan', 'imu', 'odom')
 COMPOSED = ('sensor', 'perception', 'policy')  # the gate always has a process of its own
 
 
@@ -145,6 +147,27 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
     extra += _host_tools(values, namespace, profile)
     return Plan(nodes=(*loop, *extra), includes=tuple(includes), profile=profile,
                 environment=environment(values['dds_profile'], base_environment))
+
+
+def intercepted(what: Plan) -> Plan:
+    """The plan with the sensors of `sim` on raw topics, for the injector to pass on.
+
+    The injector is no part of the plan: it is a tool that its user starts and speaks to.
+    """
+    raw = tuple((name, RAW + name) for name in SENSORS)
+    return replace(what, nodes=tuple(
+        replace(spec, remappings=(*spec.remappings, *raw)) if spec.name == 'sim' else spec
+        for spec in what.nodes))
+
+
+def with_parameters(what: Plan, changes: Mapping[str, Mapping[str, Value]]) -> Plan:
+    """The plan with parameters changed by node name. ConfigError for what is not accepted."""
+    def changed(spec: NodeSpec) -> NodeSpec:
+        parameters = {node: checked(node, {**values, **changes[node]}) if node in changes
+                      else values for node, values in spec.parameters.items()}
+        return replace(spec, parameters=parameters)
+
+    return replace(what, nodes=tuple(map(changed, what.nodes)))
 
 
 def _namespace(text: str) -> str:

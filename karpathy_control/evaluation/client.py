@@ -1,4 +1,4 @@
-"""Talks to the `observer` process over its JSON lines, so that tools and tests need no ROS."""
+"""Talks to `observer` and `injector` over JSON lines, so that tools and tests need no ROS."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ Event = dict[str, Any]
 
 
 class ObserverError(RuntimeError):
-    """The observer ended or stayed silent; the text says which, with its last words."""
+    """The process ended or stayed silent; the text says which, with its last words."""
 
 
 class ObserverClient:
     """A running observer: events come out, commands go in. A context manager."""
 
+    NODE = 'observer'
+
     def __init__(self, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
                  ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'karpathy_control.nodes.observer', *arguments],
+            [sys.executable, '-m', f'karpathy_control.nodes.{self.NODE}', *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             bufsize=1, env=None if environment is None else dict(environment))
         self._events: queue.Queue[Event | None] = queue.Queue()
@@ -50,13 +52,13 @@ class ObserverClient:
         self._errors += [line.rstrip() for line in self._process.stderr]
 
     def send(self, **command: Any) -> None:
-        """Send one command, see nodes/observer.py."""
+        """Send one command, see the file of the node."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + '\n')
         self._process.stdin.flush()
 
     def events(self, timeout: float) -> Iterator[Event]:
-        """Events as they come, until the observer ends.
+        """Events as they come, until the process ends.
 
         Raises ObserverError where none comes for `timeout` seconds.
         """
@@ -64,13 +66,29 @@ class ObserverClient:
             try:
                 event = self._events.get(timeout=timeout)
             except queue.Empty:
-                raise ObserverError(f'the observer was silent for {timeout} s: '
+                raise ObserverError(f'the {self.NODE} was silent for {timeout} s: '
                                     + ' | '.join(self._errors[-5:])) from None
             if event is None:
                 return
             if event['event'] == 'status':
                 self.status = event
             yield event
+
+    def pump(self, seconds: float) -> list[Event]:
+        """What comes within `seconds`. Raises ObserverError where the process ends."""
+        end = time.monotonic() + seconds
+        found = []
+        while (left := end - time.monotonic()) > 0.0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                break
+            if event is None:
+                raise ObserverError(f'the {self.NODE} ended: ' + ' | '.join(self._errors[-5:]))
+            if event['event'] == 'status':
+                self.status = event
+            found.append(event)
+        return found
 
     def wait_for(self, accept: Callable[[Event], bool], timeout: float, what: str = '') -> Event:
         """The first event that is accepted. Raises ObserverError after `timeout` seconds."""
@@ -89,7 +107,7 @@ class ObserverClient:
         return self.wait_for(lambda e: e['event'] == 'status' and accept(e), timeout, what)
 
     def close(self) -> None:
-        """End the observer."""
+        """End the process."""
         self._process.terminate()
         try:
             self._process.wait(5.0)
@@ -103,3 +121,9 @@ class ObserverClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+class InjectorClient(ObserverClient):
+    """A running injector, see nodes/injector.py."""
+
+    NODE = 'injector'

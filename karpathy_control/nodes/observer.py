@@ -1,7 +1,8 @@
 """The `observer`: watches the loop, sends goals, and speaks JSON lines, so tools need no ROS.
 
 Standard output carries one JSON object a line: `status` about ten times a second, `goal` at each
-outcome, `frame` for each saved picture, `answer` for each command and `done` at the end.
+outcome, `frame` for each saved picture, `answer` for each command, `record` when asked for (with
+--record, see recorder.py) and `done` at the end.
 Standard input takes one JSON object a line:
 
     {"goal": [x, y]}                                a goal in odom, m
@@ -9,6 +10,7 @@ Standard input takes one JSON object a line:
     {"call": "cancel_goal"}                         a std_srvs/Trigger service
     {"emergency_stop": true}
     {"teleop": [v, w]}                              one teleop command
+    {"record": 123}                                 `record`: what came since that steady time, ns
     {"finish": true}                                print `done` and exit
 """
 
@@ -40,6 +42,7 @@ from karpathy_control.contracts.types import Command
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.latency import LatencyBook, summary
 from karpathy_control.nodes.qos import message_type, profile, topic
+from karpathy_control.nodes.recorder import Recorder
 from karpathy_control.nodes.spin import executor
 
 STATUS_PERIOD = 0.1  # s
@@ -63,8 +66,9 @@ class Observer(Node):
     """Collects what the loop publishes and works through a list of goals."""
 
     def __init__(self, goals: list[tuple[float, float]], timeout: float, frames: Path | None,
-                 frame_id: str) -> None:
+                 frame_id: str, record: bool = False) -> None:
         super().__init__('observer')
+        self._recorder = Recorder(self) if record else None
         self.finished: Future[None] = Future()
         self._goals, self._timeout, self._frames, self._frame_id = goals, timeout, frames, frame_id
         self._book = LatencyBook()
@@ -257,6 +261,8 @@ class Observer(Node):
                 return
             client.call_async(Trigger.Request()).add_done_callback(
                 lambda f: emit('answer', ok=f.result().success, text=f.result().message))
+        elif 'record' in command and self._recorder is not None:
+            emit('record', **self._recorder.since(int(command['record'])))
         elif 'set' in command:
             self._set(**command['set'])
         elif 'finish' in command:
@@ -306,10 +312,11 @@ def main() -> int:
     parser.add_argument('--timeout', type=float, default=60.0, help='seconds a goal may take')
     parser.add_argument('--frames', type=Path, help='folder for pictures')
     parser.add_argument('--frame-id', default='odom', help='frame of the goals')
+    parser.add_argument('--record', action='store_true', help='keep when commands arrive')
     arguments, rest = parser.parse_known_args()
     rclpy.init(args=[sys.argv[0], *rest])
     node = Observer(parse_goals(arguments.goals), arguments.timeout, arguments.frames,
-                    arguments.frame_id)
+                    arguments.frame_id, arguments.record)
     spinner = executor()
     spinner.add_node(node)
     try:

@@ -3,10 +3,17 @@
 import pytest
 import yaml
 
-from karpathy_control.bringup.plan import ARGUMENTS, plan, resolve
+from karpathy_control.bringup.plan import (
+    ARGUMENTS,
+    SENSORS,
+    intercepted,
+    plan,
+    resolve,
+    with_parameters,
+)
 from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.config import ConfigError
-from karpathy_control.contracts.interfaces import BY_NAME
+from karpathy_control.contracts.interfaces import BY_NAME, TOPICS
 
 
 def nodes(**config):
@@ -145,3 +152,22 @@ def test_environment_is_part_of_the_plan():
     values = plan({'dds_profile': 'local'}, {}).environment
     assert values['FASTDDS_DEFAULT_PROFILES_FILE'].endswith('local.xml')
     assert values['ROS_PYTHON_CHECK_FIELDS'] == '1'
+
+
+def test_intercepted_sensors_are_raw_at_the_simulator_alone():
+    before, after = plan({}, {}), intercepted(plan({}, {}))
+    for old, new in zip(before.nodes, after.nodes, strict=True):
+        if new.name != 'sim':
+            assert new == old
+            continue
+        assert dict(new.remappings) == {name: f'raw/{name}' for name in SENSORS}
+        written = {t.name for t in TOPICS if t.writer == 'sim' and 'sensor' in t.readers}
+        assert written - {'/clock'} == set(SENSORS)
+
+
+def test_parameters_are_changed_by_node_and_checked():
+    changed = with_parameters(plan({}, {}), {'control': {'gate.margin': 0.1}})
+    control = next(node for node in changed.nodes if node.name == 'control')
+    assert control.parameters['control']['gate.margin'] == 0.1
+    with pytest.raises(ConfigError, match=r'gate\.margin'):
+        with_parameters(plan({}, {}), {'control': {'gate.margin': 9.0}})
