@@ -17,6 +17,7 @@ COMMANDS = {
     'demo': ('karpathy_control.evaluation.demo', 'drive to goals in a generated world, report'),
     'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
     'evaluate': ('karpathy_control.evaluation.batched', 'measure the policy in a suite of worlds'),
+    'adversary': ('karpathy_control.evaluation.adversary', 'try to make the gate touch something'),
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
     'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),
     'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),
