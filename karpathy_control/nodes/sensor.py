@@ -134,6 +134,9 @@ class SensorNode(LoopNode[SensorConfig]):
         if not hasattr(self, '_pipeline'):
             return False, 'not configured', {}
         counts = {f'sets.{name}': str(n) for name, n in self._pipeline.counts.items()}
+        if self._pipeline.frozen:
+            what = ', '.join(self._pipeline.frozen)
+            return False, f'camera left out: {what} frozen', {**counts, 'frozen': what}
         return self.active, 'active' if self.active else 'inactive', counts
 
 

@@ -4,6 +4,8 @@ The reference is the camera image, or the scan while the camera is silent. A set
 soon as odometry at or after its stamp is there (and depth, where depth has been arriving), and
 `align_wait` after the reference arrived at the latest; then the state is extrapolated and says so.
 Odometry that by its rhythm cannot come within that time is not waited for.
+A camera whose image stays the same although the robot moves is frozen and counts as silent: its
+images and depth are left out until they change again. Frozen depth alone is left out alone.
 Clocks: stamps and `now` are ROS time, `received`, `steady` and deadlines CLOCK_MONOTONIC, all ns.
 """
 
@@ -31,8 +33,9 @@ from karpathy_control.contracts.types import (
     Scan,
     State,
 )
+from karpathy_control.mapping.frozen import FrozenImage, FrozenScan
 from karpathy_control.sensing import health
-from karpathy_control.sensing.align import ImuHistory, OdometryHistory
+from karpathy_control.sensing.align import ImuHistory, OdometryHistory, relative_pose
 from karpathy_control.sensing.depth_filter import DepthFilter
 from karpathy_control.sensing.preprocess import ImageWarp, scaled_model, virtual_model
 from karpathy_control.sensing.resample import ScanResampler
@@ -67,6 +70,7 @@ class SensorPipeline:
         self._pending: deque[_Pending] = deque()
         self._odom = OdometryHistory()
         self._imu = ImuHistory()
+        self._frozen_image, self._frozen_depth = FrozenImage(), FrozenScan()
         self._goal: tuple[float, float] | None = None
         self._plan: FloatArray | None = None
         self._model: CameraModel | None = None
@@ -80,6 +84,9 @@ class SensorPipeline:
         self._config = config
         self._resampler = ScanResampler(config.robot.lidar_pose)
         self._filter = None
+        if not config.find_frozen:
+            self._frozen_image.clear()
+            self._frozen_depth.clear()
 
     def warm_up(self) -> None:
         """Compile every kernel, so that the first set is as fast as the next."""
@@ -96,6 +103,8 @@ class SensorPipeline:
         self._pending.clear()
         self._odom.clear()
         self._imu.clear()
+        self._frozen_image.clear()
+        self._frozen_depth.clear()
         self._released = -1  # stamp of the last set
         self._now: int | None = None
         self._image_stamp: int | None = None
@@ -223,6 +232,12 @@ class SensorPipeline:
             return self._started is not None and steady - self._started > limit
         return steady - self._image_received > limit and now - self._image_stamp > limit
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """What was found frozen at the last set: `image`, `depth`."""
+        verdicts = {'image': self._frozen_image.frozen, 'depth': self._frozen_depth.frozen}
+        return tuple(name for name, frozen in verdicts.items() if frozen)
+
     # --- inside ---
 
     def _report(self, cause: str, problem: str | None) -> str | None:
@@ -288,6 +303,17 @@ class SensorPipeline:
                 return None
             image = self._warp.image(source.pixels)
         depth, points = self._read_depth(state)
+        if config.find_frozen:
+            if image is None:
+                self._frozen_image.clear()  # silent, which is worse
+            else:
+                self._frozen_image.update(source.stamp, image, state.pose)
+            for what in self.frozen:
+                self.counts[f'frozen_{what}'] += 1
+            if self._frozen_image.frozen:
+                image = None
+            if self.frozen:  # a camera with a frozen image is not trusted with its depth either
+                depth = points = None
         goal = None
         if self._goal is not None:
             x, y = to_frame([self._goal], state.pose)[0]
@@ -319,12 +345,14 @@ class SensorPipeline:
             self._filter = DepthFilter(scaled_model(self._model, width, height),
                                        robot.camera_pose, robot.ground_clearance, robot.height)
         points = self._filter(raw.metres, state.stamp)
+        taken = self._odom.at(raw.stamp, self._config.odom_max_gap)
+        if taken is None:
+            self.counts['without_depth'] += 1
+            return None, None
+        if self._config.find_frozen:
+            self._frozen_depth.update_points(replace(points, stamp=raw.stamp), taken.pose)
         if raw.stamp != state.stamp:
-            shift = self._odom.shift(raw.stamp, state, self._config.odom_max_gap)
-            if shift is None:
-                self.counts['without_depth'] += 1
-                return None, None
-            points = _moved(points, shift)
+            points = _moved(points, relative_pose(state.pose, taken.pose))
         return self._warp.depth(raw.metres), points
 
 

@@ -29,3 +29,5 @@ class SensorConfig:
                                     'the set', unit='s', minimum=0.02, maximum=1.0, live=True)
     future_tolerance: float = parameter(0.1, 'a stamp may lead now by this much', unit='s',
                                         minimum=0.0, maximum=1.0, live=True)
+    find_frozen: bool = parameter(True, 'leave a camera out that sends the same frame again while '
+                                  'odometry says that it should have changed', live=True)
