@@ -79,7 +79,11 @@ class Ledger:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
                     continue  # cut off by the end of the process that wrote it
-                self._done[int(entry.pop('first'))] = Tally(**entry)
+                first = int(entry.pop('first'))
+                self._done[first] = Tally(**entry)
+        if self._file.exists() and not self._file.read_bytes().endswith(b'\n'):
+            with self._file.open('a') as file:
+                file.write('\n')
 
     def has(self, first: int, count: int) -> bool:
         """Whether the `count` episodes from `first` on are finished."""
