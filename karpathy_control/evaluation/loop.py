@@ -26,7 +26,7 @@ from karpathy_control.worlds.generators import generate
 
 START_LIMIT = 90.0  # s: processes, kernels from the cache, discovery
 SLICE = 0.05  # s between two looks at the processes
-NEAR = 1.5  # m: a goal nearer than this is replaced, so that the robot keeps its speed
+NEAR = 2.5  # m: a goal nearer than this is replaced, so that the robot keeps its speed
 DRIVING = ('autonomous', 'lidar_only', 'camera_only')
 
 

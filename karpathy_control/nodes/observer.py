@@ -122,7 +122,10 @@ class Observer(Node):
         self._limited = limited
 
     def _on_odom(self, message: Odometry) -> None:
-        self._odom = convert.state(message)
+        try:
+            self._odom = convert.state(message)
+        except convert.InvalidMessage as error:  # a watcher outlives what it watches
+            self.get_logger().warning(f'odom: {error}', throttle_duration_sec=1.0)
 
     def _on_truth(self, message: Odometry) -> None:
         truth = convert.state(message)
