@@ -22,12 +22,14 @@ from typing import IO, TextIO
 from karpathy_control.bringup.dds import refusal
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
+from karpathy_control.bringup.shared_memory import remove_abandoned
 from karpathy_control.contracts.config import ConfigError
 
-EXIT_REFUSED = 2  # a node that refuses its configuration would refuse it again
+EXIT_REFUSED = 2  # a node that refuses its first configuration would refuse it again
 SHORT_LIFE = 3.0  # s; a node that lives no longer is failing, not failed
 MAX_SHORT_LIVES = 5
 MAX_DELAY = 8.0  # s
+MAX_DOUBLINGS = 16  # of the delay, so that it stays a number
 # SIGINT lets a node send its last zero; what does not answer is made to.
 ESCALATION = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 POLL_PERIOD = 0.05  # s
@@ -68,6 +70,7 @@ class _Child:
     started: float = 0.0
     restarts: int = 0
     short_lives: int = 0
+    proven: bool = False  # it has run well: what it meets now came while it ran, and may go away
     due: float | None = None  # steady time of the next start
     reader: IO[bytes] | None = None
     pending: bytes = b''
@@ -140,6 +143,7 @@ class Runner:
             if child.process is None:
                 if child.due is not None and now >= child.due:
                     child.restarts += 1
+                    remove_abandoned()  # of its former life
                     self._spawn(child)
                 continue
             status = child.process.poll()
@@ -183,6 +187,7 @@ class Runner:
                 if child.reader is not None:
                     child.reader.close()
                     child.reader = None
+            remove_abandoned(ports=True)
 
     def _stop_stage(self, stage: int) -> None:
         members = [c for c in self._children.values() if c.spec.stop_stage == stage]
@@ -210,18 +215,20 @@ class Runner:
         how = f'signal {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'
         said = ''.join(f'\n    {line}' for line in child.tail[-5:])
         self._say(name, f'ended with {how} after {lived:.1f} s')
-        if status == EXIT_REFUSED:
+        if status == EXIT_REFUSED and not child.proven:
             raise RunError(f'{name} refused its configuration; {child.log}:{said}', EXIT_REFUSED)
+        child.proven |= lived >= SHORT_LIFE and status != EXIT_REFUSED
         if child.spec.required or not child.spec.respawn:
             if child.spec.required:
                 raise RunError(f'{name} ended with {how}, and nothing runs without it; '
                                f'{child.log}:{said}')
             return
         child.short_lives = child.short_lives + 1 if lived < SHORT_LIFE else 0
-        if child.short_lives >= MAX_SHORT_LIVES:
+        if child.short_lives >= MAX_SHORT_LIVES and not child.proven:
             raise RunError(f'{name} ended {MAX_SHORT_LIVES} times within {SHORT_LIFE:g} s of its '
                            f'start, last with {how}; {child.log}:{said}')
-        delay = min(child.spec.respawn_delay * 2.0 ** max(child.short_lives - 1, 0), MAX_DELAY)
+        doublings = min(max(child.short_lives - 1, 0), MAX_DOUBLINGS)
+        delay = min(child.spec.respawn_delay * 2.0 ** doublings, MAX_DELAY)
         child.due = time.monotonic() + delay
         self._say(name, f'starting again in {delay:g} s')
 

@@ -161,6 +161,7 @@ class Entities:
     relations: FloatArray  # (SECTORS, SECTORS) attention of entity i to entity j, rows sum to 1
     camera_scan: Scan | None = None  # what the camera says; NaN outside its view
     extras: dict[str, float] = field(default_factory=dict)  # named scores for /diagnostics
+    unsure: bool = False  # the observation is unlike what the encoder was trained on
 
 
 @dataclass(frozen=True)

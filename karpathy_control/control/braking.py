@@ -15,8 +15,14 @@ of the footprint can have moved by d. Steps end at 5 mm, and half of that is add
 so between the poses nothing is missed.
 
 A robot that is within the margin already, by noise or drift, must be able to leave and to go on
-along a wall: then a pose is a violation only where its clearance is less than that of the pose
-where the robot is. The clearance so never falls from one command to the next.
+along a wall. Points nearer than the margin need no more than they have, so none of them comes
+nearer; and the others need only as much as the nearest has, but two thirds of the margin at least.
+That floor is what keeps noise from wearing the margin down: each scan has a beam that is off to
+the near side, and were every other point excused by it, the robot could creep up to the wall.
+
+Obstacles that move are taken to close in at their speed bound from all sides: the room that a
+point needs grows with the time since it was seen for as long as the robot moves. Standing is
+passive.
 """
 
 from __future__ import annotations
@@ -27,17 +33,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from karpathy_control.control.drift import drift_since, steady_since
 from karpathy_control.control.footprint import signed_distance
-from karpathy_control.control.limits import approach, brake, braking_time
+from karpathy_control.control.limits import approach, brake, braking_time, clamp
 from karpathy_control.control.memory import EMPTY
 from karpathy_control.mapping.jit import kernel
 
 _LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
 _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at least
 _FAR = 1e9
+_FLOOR = 2.0 / 3.0  # of the margin
+STILL_V, STILL_W = 0.02, 0.05  # m/s, rad/s: below both the robot counts as standing
 _CULPRITS = 3  # points that ruled the last commands out, kept in front
 _COARSE = 4  # steps of the braking in the quick look
 _SAME = 1e-6  # m, rounding: as close as at the start is not closer
+_FREE_DRIFT = 0.05  # m, one cell: a free cell that may be farther off is unknown again
+_SHADOW_STEP = 0.1  # m between the points along the edge of a shadow
+_SHADOW_POINTS = 512  # at most
 
 
 class Motion(NamedTuple):
@@ -50,6 +62,10 @@ class Motion(NamedTuple):
     tick: float  # s
     margin: float  # m
     obstacle_speed: float  # m/s
+    drift_per_metre: float  # m/m
+    drift_per_radian: float  # rad/rad
+    lever: float  # m, half the diagonal of the memory's window
+    shadow: float  # m of range between neighbouring beams from which a shadow counts; inf: none
 
 
 class Scene(NamedTuple):
@@ -58,6 +74,7 @@ class Scene(NamedTuple):
     px: NDArray[np.float64]  # (n,) m, obstacle points; only `size` are valid
     py: NDArray[np.float64]
     start: NDArray[np.float64]  # (n,) m, their distance to the footprint where the robot is now
+    extra: NDArray[np.float64]  # (n,) m, drift since they were seen
     size: int  # number of points
     need: float  # m that the footprint must keep from every point
     free: NDArray[np.float32]  # (H, W) s, when a slot was last observed free
@@ -114,19 +131,34 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
     origin_y = memory.origin[b, 1]
     oldest = max(now - rules.memory_time, EMPTY + 1.0)
     beams = memory.scan.shape[1]
-    room = beams + 2 * (memory.lidar_count[b] + memory.camera_count[b])
+    room = (beams + 2 * (memory.lidar_count[b] + memory.camera_count[b])
+            + memory.fence.shape[0] + _SHADOW_POINTS)
     px = np.empty(room)
     py = np.empty(room)
     start = np.empty(room)
+    extra = np.empty(room)
+    latest_drift = drift_since(memory, b, memory.scan_time[b], reach, motion)
+    if motion.obstacle_speed > 0.0:
+        latest_drift += motion.obstacle_speed * clamp(now - memory.scan_time[b], 0.0,
+                                                      motion.reaction)
     n = 0
     near2 = max(reach, footprint.radius + _NEAR) ** 2
     for k in range(beams if memory.scan_time[b] >= oldest else 0):
-        ux = memory.scan[b, k, 0]
-        uy = memory.scan[b, k, 1]
+        ux = float(memory.scan[b, k, 0])
+        uy = float(memory.scan[b, k, 1])
         if (ux - x) ** 2 + (uy - y) ** 2 < near2:  # false for NaN
             px[n] = ux
             py[n] = uy
+            extra[n] = latest_drift
             n += 1
+    for k in range(memory.fence.shape[0]):
+        if (memory.fence[k, 0] - x) ** 2 + (memory.fence[k, 1] - y) ** 2 < near2:
+            px[n] = memory.fence[k, 0]
+            py[n] = memory.fence[k, 1]
+            extra[n] = 0.0
+            n += 1
+    if memory.scan_time[b] >= oldest and math.isfinite(motion.shadow):
+        n = _shadows(b, memory, motion, x, y, near2, latest_drift, px, py, extra, n)
     for layer in range(2):
         seen = memory.lidar_seen[b] if layer == 0 else memory.camera_seen[b]
         points = memory.lidar[b] if layer == 0 else memory.camera[b]
@@ -139,12 +171,14 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
             if seen[j, i] < oldest or seen[j, i] == latest:
                 continue  # forgotten, or among the scan's own points already
             for end in range(0, 4, 2):
-                ux = points[j, i, end]
-                uy = points[j, i, end + 1]
-                if (ux - x) ** 2 + (uy - y) ** 2 < near2 and (
-                        end == 0 or ux != points[j, i, 0] or uy != points[j, i, 1]):
+                ux = float(points[j, i, end])
+                uy = float(points[j, i, end + 1])
+                d2 = (ux - x) ** 2 + (uy - y) ** 2
+                if d2 < near2 and (end == 0 or ux != points[j, i, 0] or uy != points[j, i, 1]):
                     px[n] = ux
                     py[n] = uy
+                    extra[n] = drift_since(memory, b, seen[j, i], math.sqrt(d2),
+                                           motion)
                     n += 1
     clearance = np.inf
     horizon = motion.margin + _LEAST_STEP + motion.obstacle_speed * 10.0
@@ -153,7 +187,7 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
     for k in range(n):
         dx = px[k] - x
         dy = py[k] - y
-        bound = max(min(clearance, _FAR), horizon) + footprint.radius
+        bound = max(min(clearance, _FAR), horizon + extra[k]) + footprint.radius
         start[kept] = _FAR
         if dx * dx + dy * dy < bound * bound:
             start[kept] = signed_distance(footprint, c * dx + s * dy, c * dy - s * dx)
@@ -161,13 +195,17 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
         if dx * dx + dy * dy < near2:
             px[kept] = px[k]
             py[kept] = py[k]
+            extra[kept] = extra[k]
             kept += 1
-    need = min(motion.margin + 0.5 * _LEAST_STEP, clearance - _SAME)
+    need = min(motion.margin + 0.5 * _LEAST_STEP,
+               max(clearance - _SAME, _FLOOR * motion.margin))
     excused = np.empty(samples.shape[0], np.int64)
     base_x = origin_x - origin_x % size
     base_y = origin_y - origin_y % size
-    scene = Scene(px, py, start, kept, need, memory.free_seen[b], excused, 0, origin_x, origin_y,
-                  base_x, base_y, oldest)
+    known = max(oldest, steady_since(memory, b, footprint.radius + motion.margin,
+                                     motion, _FREE_DRIFT))
+    scene = Scene(px, py, start, extra, kept, need, memory.free_seen[b], excused, 0, origin_x,
+                  origin_y, base_x, base_y, known)
     m = 0
     for k in range(samples.shape[0]):
         slot = _slot(scene, x + c * samples[k, 0] - s * samples[k, 1],
@@ -175,8 +213,52 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
         if not _known(scene, slot):
             excused[m] = slot
             m += 1
-    return Scene(px, py, start, kept, need, memory.free_seen[b], excused, m, origin_x, origin_y,
-                 base_x, base_y, oldest), clearance
+    return Scene(px, py, start, extra, kept, need, memory.free_seen[b], excused, m, origin_x,
+                 origin_y, base_x, base_y, known), clearance
+
+
+@kernel
+def _shadows(b, memory, motion, x, y, near2, drift, px, py, extra, n):
+    """Add points along the edges of what the latest scan could not see behind; returns their end.
+
+    Where neighbouring beams end at ranges that differ by more than `motion.shadow`, the nearer
+    surface hides what lies along the ray behind it.
+    """
+    beams = memory.scan.shape[1]
+    sensor_x = memory.scan_origin[b, 0]
+    sensor_y = memory.scan_origin[b, 1]
+    left = _SHADOW_POINTS
+    for k in range(beams - 1):
+        near = math.hypot(memory.scan[b, k, 0] - sensor_x, memory.scan[b, k, 1] - sensor_y)
+        far = math.hypot(memory.scan[b, k + 1, 0] - sensor_x,
+                         memory.scan[b, k + 1, 1] - sensor_y)
+        edge = k
+        if math.isnan(near) or far < near:
+            near, far = far, near
+            edge = k + 1
+        if math.isnan(near):
+            continue
+        if math.isnan(far):
+            far = math.inf
+        if far - near < motion.shadow:
+            continue
+        ux = (memory.scan[b, edge, 0] - sensor_x) / max(near, 1e-6)
+        uy = (memory.scan[b, edge, 1] - sensor_y) / max(near, 1e-6)
+        at = near + _SHADOW_STEP
+        while at < far and left > 0:
+            sx = sensor_x + at * ux
+            sy = sensor_y + at * uy
+            if (sx - x) ** 2 + (sy - y) ** 2 >= near2:
+                if at > near + 2.0 * math.sqrt(near2):
+                    break
+            else:
+                px[n] = sx
+                py[n] = sy
+                extra[n] = drift
+                n += 1
+                left -= 1
+            at += _SHADOW_STEP
+    return n
 
 
 @kernel
@@ -187,11 +269,11 @@ def _to_front(values, k):
 
 
 @kernel
-def room_at(scene, footprint, x, y, yaw, need, cap):
+def room_at(scene, footprint, x, y, yaw, need, grown, cap):
     """Least room in m beyond what each point needs, at most `cap`; negative is a violation.
 
-    A point needs `need` m, or no more than it had at the start: what grows with the time that an
-    obstacle has to approach must not forbid to go away from it.
+    A point needs `need` m, or no more than it had at the start, and the `grown` m by which it may
+    have approached since.
     """
     c = math.cos(yaw)
     s = math.sin(yaw)
@@ -199,17 +281,19 @@ def room_at(scene, footprint, x, y, yaw, need, cap):
     for k in range(scene.size):
         dx = scene.px[k] - x
         dy = scene.py[k] - y
-        bound = least + need + footprint.radius
+        wanted = need + scene.extra[k]
+        bound = least + wanted + grown + footprint.radius
         if dx * dx + dy * dy >= bound * bound:
             continue
         room = signed_distance(footprint, c * dx + s * dy, c * dy - s * dx) - min(
-            need, scene.start[k] - _SAME)
+            wanted, scene.start[k] - _SAME) - grown
         if room < least:
             least = room
             if least < 0.0:
                 _to_front(scene.px, k)
                 _to_front(scene.py, k)
                 _to_front(scene.start, k)
+                _to_front(scene.extra, k)
                 return least
     return least
 
@@ -257,8 +341,7 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
     """
     t = 0.0
     unseen = 0.0  # m of motion since the outline was looked up
-    room = room_at(scene, footprint, x, y, yaw,
-                   scene.need + motion.obstacle_speed * elapsed, cell)
+    room = room_at(scene, footprint, x, y, yaw, scene.need, motion.obstacle_speed * elapsed, cell)
     while duration - t > 1e-9:
         if braking:
             v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, t)
@@ -276,10 +359,11 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
             w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, middle)
         x, y, yaw = advance(x, y, yaw, v, w, h)
         t += h
-        if rate <= 1e-9:
+        if rate <= 1e-9 or (motion.obstacle_speed > 0.0 and braking and abs(v) <= STILL_V
+                            and abs(w) <= STILL_W):
             continue  # standing: passive, whatever comes
-        room = room_at(scene, footprint, x, y, yaw,
-                       scene.need + motion.obstacle_speed * (elapsed + t), cell)
+        room = room_at(scene, footprint, x, y, yaw, scene.need,
+                       motion.obstacle_speed * (elapsed + t), cell)
         if room < 0.0:
             return False, x, y, yaw
         unseen += rate * h

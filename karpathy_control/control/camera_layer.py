@@ -48,7 +48,7 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     yaw = pose[b, 2]
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
         return
-    now = np.float32(place(memory, b, x, y, time[b], rules))
+    now = np.float32(place(memory, b, x, y, yaw, time[b], rules))
     c = math.cos(yaw)
     s = math.sin(yaw)
     camera_x = x + c * origin[0] - s * origin[1]
@@ -59,8 +59,8 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     free = np.zeros(_BINS)
     hit = np.full(_BINS, np.inf)
     for k in range(count[b]):
-        dx = points[b, k, 0] - origin[0]
-        dy = points[b, k, 1] - origin[1]
+        dx = float(points[b, k, 0]) - origin[0]
+        dy = float(points[b, k, 1]) - origin[1]
         if not (math.isfinite(dx) and math.isfinite(dy)):
             continue
         ex = c * dx - s * dy
@@ -97,8 +97,8 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     memory.camera_count[b] = kept
     for k in range(count[b]):
         if kind[b, k] < _FREE:
-            _add(memory, b, footprint, points[b, k, 0], points[b, k, 1], x, y, c, s, now,
-                 rules.cell)
+            _add(memory, b, footprint, float(points[b, k, 0]), float(points[b, k, 1]), x, y, c, s,
+                 now, rules.cell)
     keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 
@@ -122,12 +122,12 @@ def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
     yaw = pose[b, 2]
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
         return
-    now = np.float32(place(memory, b, x, y, time[b], rules))
+    now = np.float32(place(memory, b, x, y, yaw, time[b], rules))
     c = math.cos(yaw)
     s = math.sin(yaw)
     n = ranges.shape[1]
     for k in range(n):
-        r = ranges[b, k]
+        r = float(ranges[b, k])
         if math.isfinite(r) and r >= 0.0:
             bearing = -math.pi + (k + 0.5) * (2.0 * math.pi / n)
             _add(memory, b, footprint, r * math.cos(bearing), r * math.sin(bearing), x, y, c, s,

@@ -27,6 +27,8 @@ from karpathy_control.control.braking import (
     stop_reach,
     survey,
 )
+from karpathy_control.control.drift import drift_since
+from karpathy_control.control.evasion import least_closing
 from karpathy_control.control.footprint import make_footprint, outline
 from karpathy_control.control.limits import bounded, brake, braking_time, clamp, reachable
 from karpathy_control.control.memory import Rules, forget, make_memory, place
@@ -36,9 +38,13 @@ CELL = 0.05  # m
 WINDOW = 128  # cells: 6.4 m
 TICK = 0.05  # s that a command may act before the next one
 _LONGEST = 0.1  # s: a longer silence of the caller allows no larger change of the command
+_ROUNDING = 1e-9
+_MOST_DRIFT = 1.0  # m: what is farther away is not looked up for what it may have drifted
 _SPARE = 0.5  # m beyond the longest stop up to which sensors mark cells as free
 
-UNCHANGED, LIMITED, BRAKING = 0, 1, 2
+_SHADOW = 0.25  # m: neighbouring beams that differ by more have a shadow between them
+
+UNCHANGED, LIMITED, BRAKING, UNAVOIDABLE = 0, 1, 2, 3
 
 
 class Bounds(NamedTuple):
@@ -48,6 +54,11 @@ class Bounds(NamedTuple):
     max_reverse: float  # m/s
     max_turn: float  # rad/s
     jerk: float  # m/s^3
+    lateral: float  # m/s^2, of |v * w|
+    curvature: float  # 1/m, of |w / v|
+    least_width: float  # m
+    front: float  # m from the lidar to the front of the footprint
+    rear: float  # m to its rear
     speed_steps: int
     turn_steps: int
 
@@ -65,7 +76,7 @@ class GateResult:
     """What the gate made of a batch of proposals."""
 
     applied: NDArray[np.float64]  # (B, 2) m/s, rad/s
-    status: NDArray[np.int8]  # (B,) 0 unchanged but for the limits, 1 limited, 2 braking
+    status: NDArray[np.int8]  # (B,) UNCHANGED but for the limits, LIMITED, BRAKING, UNAVOIDABLE
     clearance: NDArray[np.float64]  # (B,) m from the footprint, inf where nothing is near
 
 
@@ -84,6 +95,22 @@ def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
     ) and approach_and_brake(
         scene, motion, footprint, samples, cell, x1, y1, yaw1, v1, w1, v, w, motion.tick,
         motion.reaction)
+
+
+@kernel
+def _turn_bound(v, bounds):
+    """The largest |w| in rad/s at speed v: turning rate, lateral acceleration, curvature."""
+    speed = abs(v)
+    return min(bounds.max_turn, bounds.lateral / max(speed, 1e-6), bounds.curvature * speed)
+
+
+@kernel
+def speed_cap(distance, motion):
+    """The speed in m/s from which the base stops within `distance` m; inverse of stop_reach."""
+    delay = motion.reaction + motion.tick
+    distance = max(distance, 0.0)
+    return motion.deceleration * (
+        math.sqrt(delay * delay + 2.0 * distance / motion.deceleration) - delay)
 
 
 @kernel
@@ -112,11 +139,17 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
     if (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw) and math.isfinite(v0)
             and math.isfinite(w0) and math.isfinite(wish_v) and math.isfinite(wish_w)
             and math.isfinite(time[b])):
-        now = place(memory, b, x, y, time[b], rules)
+        now = place(memory, b, x, y, yaw, time[b], rules)
         most = min(bounds.max_speed, speed_limit[b])
         least = -min(bounds.max_reverse, speed_limit[b], reverse_limit[b])
+        if memory.scan_origin[b, 2] > 0.0:
+            # Beyond this distance the least obstacle may stand between two beams.
+            sure = bounds.least_width / memory.scan_origin[b, 2] - motion.margin
+            most = min(most, speed_cap(sure - bounds.front, motion))
+            least = max(least, -speed_cap(sure - bounds.rear, motion))
         wish_v = clamp(wish_v, least, most)
-        wish_w = clamp(wish_w, -bounds.max_turn, bounds.max_turn)
+        turn = _turn_bound(wish_v, bounds)
+        wish_w = clamp(wish_w, -turn, turn)
         low_v, high_v = reachable(under_v, last.rate[b, 0], motion.acceleration,
                                   motion.deceleration, bounds.jerk, dt)
         low_v, high_v = bounded(low_v, high_v, least, most)
@@ -128,7 +161,8 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
         total = braking_time(fastest, fastest_w, motion.deceleration, motion.turn_acceleration)
         reach = (footprint.radius + motion.margin + rules.cell
                  + stop_reach(fastest, fastest_w, motion)
-                 + motion.obstacle_speed * (motion.reaction + motion.tick + total))
+                 + motion.obstacle_speed * (motion.reaction + motion.tick + total)
+                 + min(drift_since(memory, b, now - rules.memory_time, 0.0, motion), _MOST_DRIFT))
         scene, clearance[b] = survey(b, memory, rules, motion, footprint, samples, x, y, yaw,
                                      now, reach)
         clear, x1, y1, yaw1 = phase(scene, motion, footprint, samples, rules.cell, x, y, yaw, v0,
@@ -138,6 +172,8 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
         if clear:
             v = clamp(wish_v, low_v, high_v)
             w = clamp(wish_w, low_w, high_w)
+            turn = _turn_bound(v, bounds)
+            w = clamp(w, max(low_w, -turn), max(low_w, min(high_w, turn)))
             if _admissible(scene, motion, footprint, samples, rules.cell, now_state, late_state,
                            v, w):
                 status[b] = UNCHANGED
@@ -149,12 +185,21 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
                 for k in _by_distance(speeds, turns, wish_v, wish_w, bounds):
                     v = speeds[k // bounds.turn_steps]
                     w = turns[k % bounds.turn_steps]
-                    if _admissible(scene, motion, footprint, samples, rules.cell, now_state,
-                                   late_state, v, w):
+                    if abs(w) <= _turn_bound(v, bounds) + _ROUNDING and _admissible(
+                            scene, motion, footprint, samples, rules.cell, now_state, late_state,
+                            v, w):
                         status[b] = LIMITED
                         out_v = v
                         out_w = w
                         break
+        if status[b] == BRAKING and not (
+                clear and _admissible(scene, motion, footprint, samples, rules.cell, now_state,
+                                      late_state, brake_v, brake_w)):
+            found, out_v, out_w = least_closing(
+                scene, motion, footprint, samples, rules.cell, now_state, brake_v, brake_w,
+                clamp(wish_v, low_v, high_v), low_w, high_w)
+            if found:
+                status[b] = UNAVOIDABLE
     last.rate[b, 0] = (out_v - under_v) / dt
     last.rate[b, 1] = (out_w - under_w) / dt
     last.command[b, 0] = out_v
@@ -237,7 +282,7 @@ class Gate:
             raise ValueError(f'batch {batch}: a gate needs at least one robot')
         self.batch = batch
         self.tick = tick
-        self._memory = make_memory(batch, window)
+        self._memory = make_memory(batch, window, config.gate.memory_time)
         self._last = _Last(np.full((batch, 2), np.nan), np.zeros((batch, 2)),
                            np.full(batch, np.nan))
         self.configure(config)
@@ -249,28 +294,44 @@ class Gate:
         self._footprint = make_footprint(robot.polygon)
         self._samples = outline(self._footprint, gate.margin, CELL)
         self._motion = Motion(robot.acceleration, robot.deceleration, robot.turn_acceleration,
-                              gate.reaction_time, self.tick, gate.margin, gate.obstacle_speed)
+                              gate.reaction_time + gate.fault_budget, self.tick, gate.margin,
+                              gate.obstacle_speed,
+                              gate.drift_per_metre, gate.drift_per_radian,
+                              self._memory.free_seen.shape[1] * CELL * math.sqrt(0.5),
+                              _SHADOW if gate.occlusion else math.inf)
         reach = stop_reach(max(robot.max_speed, robot.max_reverse), robot.max_turn, self._motion)
         self._rules = Rules(CELL, gate.start_radius, gate.memory_time,
                             camera_blind_distance(robot),
                             whole_band_distance(robot.camera_pose, robot.ground_clearance,
                                                 robot.height),
                             reach + self._footprint.radius + _SPARE)
+        front, rear = float(robot.polygon[:, 0].max()), float(robot.polygon[:, 0].min())
         self._bounds = Bounds(robot.max_speed, robot.max_reverse, robot.max_turn, robot.jerk,
-                              gate.speed_steps, gate.turn_steps)
+                              robot.max_lateral_acceleration, robot.max_curvature or math.inf,
+                              gate.least_width, front - robot.lidar_pose[0],
+                              robot.lidar_pose[0] - rear, gate.speed_steps, gate.turn_steps)
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget what was seen and commanded, for all robots or those of `index` (ints)."""
         rows = range(self.batch) if index is None else np.atleast_1d(np.asarray(index, np.int64))
         for b in rows:
-            self.forget(int(b))
+            self.forget(int(b), disc=True)
             self._last.command[b] = np.nan
             self._last.rate[b] = 0.0
             self._last.time[b] = np.nan
 
-    def forget(self, index: int = 0) -> None:
-        """Drop the obstacle memory of one robot; its next pose gets a start disc."""
-        forget(self._memory, index)
+    def forget(self, index: int = 0, disc: bool = False) -> None:
+        """Drop the obstacle memory of one robot.
+
+        `disc`: its next pose declares the start disc free. Without, only what the footprint
+        covers is free until the sensors have seen more.
+        """
+        forget(self._memory, index, disc)
+
+    def fence(self, points: ArrayLike) -> None:
+        """Take points that hold always, for every robot. Shape: (n, 2) m in odom."""
+        xy = np.ascontiguousarray(points, np.float64).reshape(-1, 2)
+        self._memory = self._memory._replace(fence=xy)
 
     def record(self, applied: ArrayLike, time: ArrayLike) -> None:
         """Say what was commanded instead of the gate's last answer. Shapes: (B, 2), (B,) s."""
@@ -361,7 +422,7 @@ class Gate:
             speed_limit: (B,) m/s, both ways; None for the configured limits.
             reverse_limit: (B,) m/s backwards; None for the configured limit.
 
-        Anything that is not finite brakes (status 2).
+        Anything that is not finite brakes.
 
         """
         applied = np.zeros((self.batch, 2))

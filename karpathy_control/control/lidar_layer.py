@@ -26,6 +26,7 @@ _BODY = -0.05  # m: a hit deeper inside the footprint than this is the robot its
 @kernel
 def reading(r, range_min, range_max):
     """A range by REP-117: metres of free view, NaN where it says nothing, -1 where too close."""
+    r = float(r)  # the same arithmetic compiled and plain
     if math.isnan(r):
         return math.nan
     if r < range_min:
@@ -70,7 +71,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     yaw = pose[b, 2]
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
         return
-    now = np.float32(place(memory, b, x, y, time[b], rules))
+    now = np.float32(place(memory, b, x, y, yaw, time[b], rules))
     c = math.cos(yaw)
     s = math.sin(yaw)
     sensor_x = x + c * sensor[0] - s * sensor[1]
@@ -139,6 +140,9 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
             kept += 1
     memory.lidar_count[b] = kept
     memory.scan_time[b] = now
+    memory.scan_origin[b, 0] = sensor_x
+    memory.scan_origin[b, 1] = sensor_y
+    memory.scan_origin[b, 2] = abs(increment)
     keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 

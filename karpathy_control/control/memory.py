@@ -8,6 +8,9 @@ Three layers roll with the robot in odom under one origin (see mapping.rolling):
   no quantisation.
 * `free_seen` keeps when a cell was last observed free. A cell that holds a hit counts as
   observed too: what is in it is known exactly by its points. Never observed means occupied.
+
+Beside them lie the fence (points that hold always: borders of keep-out zones) and what odometry
+travelled, by which remembered points are inflated (control.drift).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from karpathy_control.control.drift import NONE, SLOT, forget_travel, shift_travel, track
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import in_window, recentre, window_origin
@@ -43,6 +47,14 @@ class Memory(NamedTuple):
     free_seen: NDArray[np.float32]  # (B, H, W)
     scan: NDArray[np.float32]  # (B, N, 2) m, odom: the latest scan, NaN where it hit nothing
     scan_time: NDArray[np.float32]  # (B,) s since the epoch
+    scan_origin: NDArray[np.float64]  # (B, 3) x y of the sensor at that time, rad between beams
+    disc: NDArray[np.bool_]  # (B,) whether the next start declares its disc free
+    fence: NDArray[np.float64]  # (n, 2) m, odom: holds always, for every robot
+    travel_sums: NDArray[np.float64]  # (B, K, 2) m and rad in all, at the start of each slot
+    travel_slot: NDArray[np.int64]  # (B,) number of the latest slot since the epoch
+    travel_total: NDArray[np.float64]  # (B, 2) m and rad travelled and turned, now
+    travel_pose: NDArray[np.float64]  # (B, 3) x y yaw, the latest
+    travel_time: NDArray[np.float64]  # (B,) s since the epoch, of that pose
 
 
 class Rules(NamedTuple):
@@ -56,8 +68,8 @@ class Rules(NamedTuple):
     free_reach: float  # m from a sensor up to which it marks cells as free
 
 
-def make_memory(batch: int, size: int) -> Memory:
-    """An empty memory of `size` x `size` cells for `batch` robots."""
+def make_memory(batch: int, size: int, span: float) -> Memory:
+    """An empty memory of `size` x `size` cells for `batch` robots that remember `span` s."""
     def layer() -> NDArray[np.float32]:
         return np.full((batch, size, size), EMPTY, np.float32)
 
@@ -73,12 +85,22 @@ def make_memory(batch: int, size: int) -> Memory:
     return Memory(np.zeros((batch, 2), np.int64), np.zeros(batch, np.bool_), np.zeros(batch),
                   points(), layer(), cells(), count(), points(), layer(), cells(), count(),
                   layer(),
-                  np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32))
+                  np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32),
+                  np.zeros((batch, 3)), np.ones(batch, np.bool_), np.zeros((0, 2)),
+                  np.zeros((batch, math.ceil(span / SLOT) + 3, 2)),
+                  np.full(batch, NONE, np.int64), np.zeros((batch, 2)), np.zeros((batch, 3)),
+                  np.zeros(batch))
 
 
 @kernel
-def forget(memory, b):
-    """Empty everything that robot b remembers; the next pose starts it anew."""
+def forget(memory, b, disc):
+    """Empty everything that robot b remembers; the next pose starts it anew.
+
+    `disc`: that pose declares the start disc free. Not where the robot only lost its bearings:
+    it must not turn or back into what it has not seen.
+    """
+    memory.disc[b] = disc
+    forget_travel(memory, b)
     memory.started[b] = False
     memory.lidar_seen[b] = EMPTY
     memory.lidar_count[b] = 0
@@ -90,10 +112,10 @@ def forget(memory, b):
 
 
 @kernel
-def place(memory, b, x, y, time, rules):
-    """Centre the window of robot b on (x, y); return `time` relative to the epoch.
+def place(memory, b, x, y, yaw, time, rules):
+    """Centre the window of robot b on a pose; return `time` relative to the epoch.
 
-    The first pose after `forget` sets the epoch and declares the start disc free.
+    The first pose after `forget` sets the epoch and may declare the start disc free.
     """
     size = memory.free_seen.shape[1]
     column = window_origin(x, rules.cell, size)
@@ -103,7 +125,9 @@ def place(memory, b, x, y, time, rules):
         memory.epoch[b] = time
         memory.origin[b, 0] = column
         memory.origin[b, 1] = row
-        _start_disc(memory.free_seen[b], x, y, rules)
+        if memory.disc[b]:
+            _start_disc(memory.free_seen[b], x, y, rules)
+        track(memory, b, x, y, yaw, 0.0)
         return 0.0
     if column != memory.origin[b, 0] or row != memory.origin[b, 1]:
         recentre(memory.lidar_seen[b], memory.origin[b], column, row, EMPTY)
@@ -119,6 +143,8 @@ def place(memory, b, x, y, time, rules):
         _shift_times(memory.camera_seen[b])
         _shift_times(memory.free_seen[b])
         memory.scan_time[b] -= np.float32(_EPOCH_SPAN)
+        shift_travel(memory, b, _EPOCH_SPAN)
+    track(memory, b, x, y, yaw, time - memory.epoch[b])
     return time - memory.epoch[b]
 
 

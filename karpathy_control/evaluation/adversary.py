@@ -28,6 +28,7 @@ from karpathy_control.evaluation.adversary_worlds import PER_WORLD
 from karpathy_control.evaluation.statistics import wilson_interval
 
 KINDS = ('static', 'moving', 'mujoco', 'liveness')
+STATUS = ('unchanged', 'limited', 'braking', 'unavoidable')  # GateResult.status
 CHUNK = 128  # episodes that are finished and written together
 MUJOCO_CHUNK = 16
 # beside the defaults: what a robot states that drives among people
@@ -118,7 +119,6 @@ def summarise(kind: str, total: Tally) -> dict[str, object]:
     faults = [c for c in total.contacts if c['fault']]
     static = [c for c in faults if c['kind'] == 'static']
     others = Counter(str(c['kind']) for c in total.contacts if not c['fault'])
-    unchanged, limited, braking = total.status
     low, high = wilson_interval(total.passed, total.proved)
     return {
         'kind': kind, 'episodes': total.episodes, 'contacts': len(static),
@@ -127,7 +127,7 @@ def summarise(kind: str, total: Tally) -> dict[str, object]:
         'provocative': round(total.provocative / max(1, total.episodes), 4),
         'travel_m': round(float(np.median(total.travel)), 2) if total.travel else None,
         'commands': total.commands, 'worlds': -(-total.episodes // PER_WORLD),
-        'status': {'unchanged': unchanged, 'limited': limited, 'braking': braking},
+        'status': dict(zip(STATUS, total.status, strict=True)),
         'liveness': round(total.passed / total.proved, 5) if total.proved else None,
         'liveness_ci95': [round(low, 5), round(high, 5)] if total.proved else None,
         'proved': total.proved, 'failures': faults[:50],

@@ -42,7 +42,8 @@ class Tally:
     episodes: int = 0
     commands: int = 0
     provocative: int = 0
-    status: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0])
+    # how many commands came out unchanged, limited, braking and unavoidable
+    status: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0, 0])
     travel: list[float] = dataclasses.field(default_factory=list)  # m, each episode
     contacts: list[dict[str, object]] = dataclasses.field(default_factory=list)
     proved: int = 0  # commands that the oracle proves safe
@@ -176,7 +177,7 @@ class _Batch:
         tally.travel.append(round(float(np.linalg.norm(steps, axis=1).sum()), 2))
         tally.episodes += 1
         tally.commands += end
-        for value in range(3):
+        for value in range(len(tally.status)):
             tally.status[value] += int(np.count_nonzero(status[:end] == value))
 
     def _tracks_of(self, number: int) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ PROPOSAL = 0.05  # s between two proposals, and between two scans
 SLOWEST = 0.04  # s a command takes to the wheels at most; the motors take as long again
 LOST = {'scan': 0.03, 'odom': 0.03, 'beam': 0.03}  # greatest shares
 DRIFT = 0.003  # standard deviation of the scale errors: a third of what the gate allows for
+_REASONS = Reason.GATE_LIMITED, Reason.GATE_BRAKING, Reason.UNAVOIDABLE  # status 1 to 3
 
 
 def run(seed: int, first: int, count: int, control: ControlConfig) -> Tally:
@@ -102,9 +103,8 @@ class _Episode:
                 decision = controller.tick(sim.stamp, sim.stamp, True)
                 command = decision.command
                 tally.commands += 1
-                value = (2 if Reason.GATE_BRAKING in decision.reasons
-                         else 1 if Reason.GATE_LIMITED in decision.reasons else 0)
-                tally.status[value] += 1
+                tally.status[next((k for k, reason in enumerate(_REASONS, 1)
+                                   if reason in decision.reasons), 0)] += 1
             way.append(command)
             sim.step(way.popleft())
             poses[k + 1] = _pose(sim)

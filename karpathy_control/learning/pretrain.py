@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.card import write_card
-from karpathy_control.learning import checkpoints, dataset
+from karpathy_control.learning import checkpoints, dataset, novelty
 from karpathy_control.learning.augment import Augmentation, FrameSet, evaluation
 from karpathy_control.learning.encoder_losses import Decoders, LossWeights, losses, total
 from karpathy_control.learning.encoder_metrics import all_metrics, run
@@ -290,6 +290,7 @@ def finish(best: Path, out: Path, sets: dict[str, FrameSet], trainer: Trainer) -
     encoder = load_encoder(out).to(trainer.device)
     pose = sets['test'].camera_pose()
     metrics = all_metrics(encoder, sets['test'], pose)
+    novelty.fit(out, sets['train'], sets['validation'], command)
     metrics |= {'parameters': sum(p.numel() for p in encoder.parameters()),
                 'bytes': out.stat().st_size, 'best_epoch': trainer.best_epoch,
                 'validation_loss': round(trainer.best, 5),

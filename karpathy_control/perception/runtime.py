@@ -40,6 +40,7 @@ from karpathy_control.perception.encoder import (
     Inputs,
 )
 from karpathy_control.perception.history import History
+from karpathy_control.perception.novelty import Novelty
 
 WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
@@ -63,19 +64,20 @@ def load_encoder(weights: Path) -> Encoder:
     return encoder.eval()
 
 
-def pack(decoded: Decoded) -> torch.Tensor:
-    """Everything that leaves the device, in one tensor. Shape: (B, SECTORS, columns)."""
+def pack(decoded: Decoded, score: torch.Tensor) -> torch.Tensor:
+    """Everything that leaves the device, in one tensor. score (B,) -> (B, SECTORS, columns)."""
     single = torch.stack((decoded.presence, decoded.log_range, decoded.log_scale, decoded.offset,
                           decoded.height, decoded.radius), -1)
     return torch.cat((single, decoded.velocity, decoded.classes, decoded.embedding,
-                      decoded.camera.flatten(2), decoded.relations), -1).float()
+                      decoded.camera.flatten(2), decoded.relations,
+                      score[:, None, None].expand(-1, SECTORS, 1)), -1).float()
 
 
 def unpack(row: FloatArray) -> dict[str, Any]:
     """The inverse of `pack` for one observation. Shape: (SECTORS, columns) -> named arrays."""
     sizes = {'presence': 1, 'log_range': 1, 'log_scale': 1, 'offset': 1, 'height': 1,
              'radius': 1, 'velocity': 2, 'classes': _CLASSES, 'embedding': EMBEDDING,
-             'camera': SUB_BINS * 3, 'relations': SECTORS}
+             'camera': SUB_BINS * 3, 'relations': SECTORS, 'ood': 1}
     found, at = {}, 0
     for name, size in sizes.items():
         part = row[:, at:at + size]
@@ -99,7 +101,9 @@ def entropy_bits(p: FloatArray) -> float:
 class PerceptionRuntime:
     """x = Encoder(sensors), R(x) and the camera scan, one observation at a time.
 
-    Raises WeightsError, ConfigError. `errors` counts answers that were not finite.
+    Raises WeightsError, ConfigError. `errors` counts answers that were not finite. Entities are
+    marked unsure where the answer was not finite or its out-of-distribution score is above
+    `unsure_above`; a score that is not known (NaN) marks nothing.
     """
 
     def __init__(self, weights: Path, config: PerceptionConfig) -> None:
@@ -112,8 +116,10 @@ class PerceptionRuntime:
         self._host = Inputs.absent(1, pin=cuda)
         self._views = {name: tensor.numpy()[0] for name, tensor in self._host._asdict().items()}
         self._inputs = Inputs.absent(1, self._device) if cuda else self._host
+        self._pattern: tuple[int, ...] = (0, 0, 0)  # image, depth and scan that are there
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
+        self.novelty = Novelty(Path(weights), self._device)
 
     def reset(self) -> None:
         """Forget earlier observations (time jumped, robot was moved)."""
@@ -139,13 +145,14 @@ class PerceptionRuntime:
         self._history.push(observation.state, ranges)
         geometry = None if observation.depth_points is None else scan_from_depth(
             observation.depth_points)
-        finite = bool(np.isfinite(row).all())
+        score = float(row[0, -1])
+        finite = bool(np.isfinite(row[:, :-1]).all())
         if not finite:
             self.errors += 1
             table = np.zeros((SECTORS, len(ENTITY_FIELDS)), np.float32)
             relations = np.full((SECTORS, SECTORS), 1.0 / SECTORS, np.float32)
             return Entities(observation.stamp, table, relations, geometry,
-                            self._extras(start, geometry is not None))
+                            self._extras(start, geometry is not None), unsure=True)
         out = unpack(row)
         learned = None
         if observation.image is not None:
@@ -155,10 +162,12 @@ class PerceptionRuntime:
         table = self._table(out)
         extras = self._extras(start, geometry is not None)
         extras['presence_entropy_bits'] = entropy_bits(table[:, 6])
+        extras['ood'] = score
         if learned is not None and geometry is not None:
             extras['camera_disagreement'] = _disagreement(learned, geometry)
         return Entities(observation.stamp, table, np.ascontiguousarray(out['relations']),
-                        learned if geometry is None else geometry, extras)
+                        learned if geometry is None else geometry, extras,
+                        unsure=score > self.config.unsure_above)
 
     def _extras(self, start: float, from_depth: bool) -> dict[str, float]:
         return {'inference_ms': (time.perf_counter() - start) * 1e3,
@@ -178,6 +187,7 @@ class PerceptionRuntime:
                 raise ValueError(f'observation {name} of shape {value.shape}; the layout has '
                                  f'{views[name].shape}')
             views[name][...] = value
+        self._pattern = tuple(int(here) for here in views['present'][:3])
         if observation.imu is not None and not np.isfinite(views['imu']).all():
             views['imu'][...] = 0.0
             views['present'][3] = 0.0
@@ -196,7 +206,8 @@ class PerceptionRuntime:
                     there.copy_(here, non_blocking=True)
             with torch.autocast(self._device.type, torch.bfloat16,
                                 enabled=cuda and self.config.autocast):
-                answer = pack(self._encoder(self._inputs))[0]
+                decoded = self._encoder(self._inputs)
+                answer = pack(decoded, self.novelty(decoded.tokens, self._pattern))[0]
             if self._output is None:
                 self._output = torch.empty(answer.shape, pin_memory=cuda)
             self._output.copy_(answer, non_blocking=True)

@@ -29,6 +29,7 @@ from karpathy_control.policy.memory import observe_one
 MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence
 ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
 STOP_MARGIN = 3.0  # m: cells this much farther from the goal than the robot are not needed
+FASTEST = 100.0  # m/s and rad/s: far beyond any base; a roll-out from more than that overflows
 
 
 class Features(NamedTuple):
@@ -187,6 +188,12 @@ def camera_blind_distance(config: PolicyConfig) -> float:
         robot.camera_pose, robot.ground_clearance, robot.height) + 0.1
 
 
+def _bounded_speeds(values: ArrayLike) -> NDArray[np.float64]:
+    """Speeds that a roll-out can carry: 0 for what is not finite, at most FASTEST."""
+    finite = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=0.0, neginf=0.0)
+    return np.clip(finite, -FASTEST, FASTEST)
+
+
 class Deliberation:
     """Memory, cost-to-go and features of `batch` robots.
 
@@ -301,8 +308,7 @@ class Deliberation:
         kernel = _features_batch if self.batch > 1 else _features_single
         kernel(self._lidar, self._camera, self._origin, self._field, self._field_origin,
                self._planned, self.config.memory.cell, np.nan_to_num(pose, posinf=0.0, neginf=0.0),
-               np.nan_to_num(np.asarray(velocity, dtype=np.float64), posinf=0.0, neginf=0.0),
-               np.nan_to_num(np.asarray(applied, dtype=np.float64), posinf=0.0, neginf=0.0),
+               _bounded_speeds(velocity), _bounded_speeds(applied),
                np.ascontiguousarray(goal, dtype=np.float64), scan, movers, self._fan,
                self._limits, self._slabs, self._radius, self._half[0], self._half[1],
                self.config.goal_tolerance, self._cosines, self._sines, tokens, base)

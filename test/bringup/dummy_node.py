@@ -25,11 +25,14 @@ def on_signal(number, _frame):
 
 for each in (signal.SIGINT, signal.SIGTERM):
     signal.signal(each, on_signal)
+former = open(journal).read().count(f'{name} start ')
 note('start')
 print(f'{name} is here', flush=True)
 if behaviour.startswith('exit'):
     print('the reason', flush=True)
     sys.exit(int(behaviour.removeprefix('exit')))
+if behaviour.startswith('later') and 0 < former < 7:
+    sys.exit(int(behaviour.removeprefix('later')))
 if behaviour == 'refusal':
     print('\x1b[31;1m[\x1b[37;1mXMLPARSER\x1b[31;1m Error] not that tag', flush=True)
 if behaviour == 'silent':

@@ -148,6 +148,19 @@ def test_failing_node_is_given_up_after_a_few_short_lives(make, journal, monkeyp
     assert events(journal).count('start') == module.MAX_SHORT_LIVES
 
 
+@pytest.mark.parametrize('behaviour', ['later1', 'later2'])
+def test_what_ran_well_is_tried_until_its_trouble_is_over(make, journal, monkeypatch, behaviour):
+    monkeypatch.setattr(module, 'MAX_DELAY', 0.1)
+    monkeypatch.setattr(module, 'SHORT_LIFE', 1.0)
+    with make(a=behaviour) as runner:
+        start = time.monotonic()
+        until(lambda: time.monotonic() > start + 1.2 and 'start' in events(journal), runner)
+        runner.kill('a')
+        # six starts fail, more than a node that never ran is given; the next one holds
+        until(lambda: events(journal).count('start') == 8, runner)
+        assert 6 > module.MAX_SHORT_LIVES and runner.pid('a') is not None
+
+
 def test_profile_refused_by_fast_dds_ends_the_run(make):
     with make(a='refusal') as runner:
         with pytest.raises(RunError, match='Fast DDS refused its profile') as error:

@@ -144,7 +144,7 @@ def test_the_oracle_knows_the_braking_distance():
 
 
 def fake(first, count):
-    return Tally(count, 10 * count, count, [9 * count, count, 0], [1.0 * first] * count,
+    return Tally(count, 10 * count, count, [9 * count, count, 0, 0], [1.0 * first] * count,
                  [{'episode': first, 'fault': first == 128, 'kind': 'static' if first == 128
                    else 'standing'}], 4, 3)
 

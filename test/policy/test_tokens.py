@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from planar import scan_of
@@ -19,7 +19,12 @@ RANGES = arrays(np.float32, SCAN_BEAMS, elements=st.one_of(
 ANY = st.floats(allow_nan=True, allow_infinity=True)
 
 
+FREE_SCAN = np.full(SCAN_BEAMS, np.inf, np.float32)
+
+
 @settings(max_examples=40, deadline=None)
+@example(FREE_SCAN, FREE_SCAN, (0.0, 8.9e307), (0.0, 0.0), (0.0, 0.0, 0.0), (0.0,) * 6)
+@example(FREE_SCAN, FREE_SCAN, (1e200, -1e200), (1e200, 1e200), (0.0, 0.0, 0.0), (1e200,) * 6)
 @given(scan=RANGES, camera=RANGES, velocity=st.tuples(ANY, ANY), goal=st.tuples(ANY, ANY),
        pose=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-100, 100)),
        mover=st.tuples(ANY, ANY, ANY, ANY, ANY, ANY))

@@ -22,3 +22,7 @@ class PerceptionConfig:
     threads: int = parameter(1, 'torch threads', minimum=1, maximum=64)
     min_confidence: float = parameter(0.5, 'an entity below this does not enter the camera scan',
                                       minimum=0.0, maximum=1.0, live=True)
+    unsure_above: float = parameter(4.0, 'out-of-distribution score above which the entities are '
+                                    'marked unsure: the policy then follows the map instead of '
+                                    'its reflex (3: one in a hundred ordinary frames)',
+                                    minimum=1.0, maximum=1000.0, live=True)

@@ -39,9 +39,6 @@ class PolicyConfig:
     fallback_after: float = parameter(1.0, 'without entities for this long the policy goes on by '
                                       'scan and map alone', unit='s', minimum=0.2, maximum=60.0,
                                       live=True)
-    unsure_above: float = parameter(6.0, 'out-of-distribution score of perception above which the '
-                                    'reflex is left out and the map followed', minimum=1.0,
-                                    maximum=1000.0, live=True)
     replan_every: int = parameter(4, 'deliberation starts every so many observations',
                                   minimum=1, maximum=100)
     replan_delay: int = parameter(2, 'its result is used so many observations after its start',

@@ -1,0 +1,89 @@
+"""Shared memory files of Fast DDS whose owner is dead: found, and removed.
+
+A segment has a lock file (`_el`) that its owner keeps locked while it lives; the kernel drops the
+lock however the owner ends, but nothing drops the files: a node killed with SIGKILL leaves 9 MB.
+A port lies between processes: it is abandoned when nobody has it locked or mapped any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import time
+from pathlib import Path
+
+FOLDER = Path('/dev/shm')
+LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
+
+_SEGMENT = re.compile(r'fastdds_[0-9a-f]{16}')
+_PORT = re.compile(r'fastdds_port\d{1,5}')
+
+
+def files(folder: Path = FOLDER) -> list[Path]:
+    """Every file of Fast DDS, in use or not."""
+    return sorted([*folder.glob('fastdds_*'), *folder.glob('sem.fastdds_*')])
+
+
+def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False
+              ) -> list[Path]:
+    """Files that belong to nobody alive, locks first.
+
+    Ports only where asked for: one of a running loop may be taken up again by a node that comes
+    back, and who writes to it would go on writing to the removed one.
+    """
+    present = {path.name for path in files(folder)}
+    mapped = _mapped(folder) if ports else ''
+    found: list[Path] = []
+    for name in sorted(present):
+        if not (_SEGMENT.fullmatch(name) or (ports and _PORT.fullmatch(name))):
+            continue
+        locks = [folder / f'{name}_{kind}' for kind in ('el', 'sl') if f'{name}_{kind}' in present]
+        if _PORT.fullmatch(name):
+            free = f'{folder / name}\n' not in mapped
+        else:
+            free = bool(locks)
+        if free and _old(folder / name, least_age) and all(map(_unlocked, locks)):
+            found += [*locks, folder / name]
+            found += [folder / f for f in (f'sem.{name}_mutex',) if f in present]
+    return found
+
+
+def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False
+                     ) -> int:
+    """Remove them; returns how many bytes that gave back."""
+    freed = 0
+    for path in abandoned(folder, least_age, ports):
+        try:
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
+        except OSError:  # another run removes it too, or it is somebody else's
+            continue
+    return freed
+
+
+def _mapped(folder: Path) -> str:
+    """What all processes that may be looked at have mapped from the folder, one a line."""
+    lines: list[str] = []
+    for maps in Path('/proc').glob('[0-9]*/maps'):
+        try:
+            lines += [line for line in maps.read_text().splitlines() if str(folder) in line]
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return '\n'.join(lines) + '\n'
+
+
+def _old(path: Path, least_age: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime >= least_age
+    except OSError:
+        return False
+
+
+def _unlocked(path: Path) -> bool:
+    try:
+        with path.open('rb') as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
