@@ -22,7 +22,7 @@ from typing import IO, TextIO
 from karpathy_control.bringup.dds import refusal
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
-from karpathy_control.bringup.shared_memory import remove_abandoned
+from karpathy_control.bringup.shared_memory import held, remove_abandoned
 from karpathy_control.contracts.config import ConfigError
 
 EXIT_REFUSED = 2  # a node that refuses its first configuration would refuse it again
@@ -174,6 +174,8 @@ class Runner:
 
     def stop(self) -> None:
         """Stop all processes, stage by stage; nothing is left when this returns."""
+        mapped = {name for c in self._children.values() if c.process is not None
+                  for name in held(c.process.pid)}
         try:
             for stage in sorted({c.spec.stop_stage for c in self._children.values()}):
                 self._stop_stage(stage)
@@ -187,7 +189,7 @@ class Runner:
                 if child.reader is not None:
                     child.reader.close()
                     child.reader = None
-            remove_abandoned(ports=True)
+            remove_abandoned(ports=True, known=mapped)
 
     def _stop_stage(self, stage: int) -> None:
         members = [c for c in self._children.values() if c.spec.stop_stage == stage]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 FOLDER = Path('/dev/shm')
@@ -17,6 +18,7 @@ LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
 
 _SEGMENT = re.compile(r'fastdds_[0-9a-f]{16}')
 _PORT = re.compile(r'fastdds_port\d{1,5}')
+_NAME = re.compile(r'fastdds_(?:port\d{1,5}|[0-9a-f]{16})')
 
 
 def files(folder: Path = FOLDER) -> list[Path]:
@@ -24,9 +26,24 @@ def files(folder: Path = FOLDER) -> list[Path]:
     return sorted([*folder.glob('fastdds_*'), *folder.glob('sem.fastdds_*')])
 
 
-def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False
-              ) -> list[Path]:
-    """Files that belong to nobody alive, locks first.
+def held(pid: int, folder: Path = FOLDER) -> set[str]:
+    """Names of the segments and ports that a process has mapped, removed ones included."""
+    try:
+        maps = Path(f'/proc/{pid}/maps').read_text()
+    except OSError:  # it has ended
+        return set()
+    return set(re.findall(f'{re.escape(str(folder))}/({_NAME.pattern})', maps))
+
+
+def belonging(names: Collection[str], folder: Path = FOLDER) -> list[Path]:
+    """The files that are there of segments and ports, locks and semaphores included."""
+    return [path for path in files(folder)
+            if (found := _NAME.search(path.name)) and found.group() in names]
+
+
+def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False,
+              known: Collection[str] = ()) -> list[Path]:
+    """Files that belong to nobody alive, locks first; those of `known` names whatever their age.
 
     Ports only where asked for: one of a running loop may be taken up again by a node that comes
     back, and who writes to it would go on writing to the removed one.
@@ -42,17 +59,18 @@ def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool =
             free = f'{folder / name}\n' not in mapped
         else:
             free = bool(locks)
-        if free and _old(folder / name, least_age) and all(map(_unlocked, locks)):
+        old = name in known or _old(folder / name, least_age)
+        if free and old and all(map(_unlocked, locks)):
             found += [*locks, folder / name]
             found += [folder / f for f in (f'sem.{name}_mutex',) if f in present]
     return found
 
 
-def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False
-                     ) -> int:
+def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False,
+                     known: Collection[str] = ()) -> int:
     """Remove them; returns how many bytes that gave back."""
     freed = 0
-    for path in abandoned(folder, least_age, ports):
+    for path in abandoned(folder, least_age, ports, known):
         try:
             size = path.stat().st_size
             path.unlink()

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 Event = dict[str, Any]
+LAST_WORDS = 5  # lines that an error repeats
 
 
 class ObserverError(RuntimeError):
@@ -31,7 +33,7 @@ class ObserverClient:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             bufsize=1, env=None if environment is None else dict(environment))
         self._events: queue.Queue[Event | None] = queue.Queue()
-        self._errors: list[str] = []
+        self._errors: deque[str] = deque(maxlen=LAST_WORDS)
         self.status: Event = {}  # the last status
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_errors, daemon=True).start()
@@ -49,7 +51,12 @@ class ObserverClient:
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        self._errors += [line.rstrip() for line in self._process.stderr]
+        self._errors.extend(line.rstrip() for line in self._process.stderr)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     def send(self, **command: Any) -> None:
         """Send one command, see the file of the node."""
@@ -67,7 +74,7 @@ class ObserverClient:
                 event = self._events.get(timeout=timeout)
             except queue.Empty:
                 raise ObserverError(f'the {self.NODE} was silent for {timeout} s: '
-                                    + ' | '.join(self._errors[-5:])) from None
+                                    + ' | '.join(self._errors)) from None
             if event is None:
                 return
             if event['event'] == 'status':
@@ -84,7 +91,7 @@ class ObserverClient:
             except queue.Empty:
                 break
             if event is None:
-                raise ObserverError(f'the {self.NODE} ended: ' + ' | '.join(self._errors[-5:]))
+                raise ObserverError(f'the {self.NODE} ended: ' + ' | '.join(self._errors))
             if event['event'] == 'status':
                 self.status = event
             found.append(event)
@@ -99,7 +106,7 @@ class ObserverClient:
             if time.monotonic() > end:
                 break
         raise ObserverError(f'no {what or "such event"} within {timeout} s; last status: '
-                            f'{self.status}; ' + ' | '.join(self._errors[-5:]))
+                            f'{self.status}; ' + ' | '.join(self._errors))
 
     def wait_for_status(self, accept: Callable[[Event], bool], timeout: float,
                         what: str = '') -> Event:

@@ -26,6 +26,7 @@ from karpathy_control.worlds.generators import generate
 
 START_LIMIT = 90.0  # s: processes, kernels from the cache, discovery
 SLICE = 0.05  # s between two looks at the processes
+KEEP = 400  # observations that the observer keeps: its memory does not grow with the run
 NEAR = 2.5  # m: a goal nearer than this is replaced, so that the robot keeps its speed
 DRIVING = ('autonomous', 'lidar_only', 'camera_only')
 
@@ -66,7 +67,7 @@ class DrivingLoop:
 
     def __enter__(self) -> DrivingLoop:
         """Start everything and wait until the robot could drive."""
-        self.observer = ObserverClient(['--record'], self._environment)
+        self.observer = ObserverClient(['--record', f'--keep={KEEP}'], self._environment)
         try:
             if self._inject:
                 self.injector = InjectorClient([*SENSORS, '--raw', RAW], self._environment)
@@ -79,22 +80,26 @@ class DrivingLoop:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self.runner.stop()
-        if self.injector is not None:
-            self.injector.close()
-        self.observer.close()
+        try:
+            if self.injector is not None:
+                self.injector.close()
+            self.observer.close()
+        finally:  # last: it removes what shared memory then belongs to nobody
+            self.runner.stop()
 
     @property
     def status(self) -> Event:
         """The last status of the observer."""
         return self.observer.status
 
-    def pump(self, seconds: float) -> None:
-        """Let `seconds` go by while what dies is started again."""
+    def pump(self, seconds: float, going: bool = False) -> None:
+        """Let `seconds` go by while what dies is started again; `going` sends new goals."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0.0:
-            self.observer.pump(min(left, SLICE))
+            events = self.observer.pump(min(left, SLICE))
             self.runner.poll()
+            if going and events:
+                self.keep_going()
 
     def wait(self, accept: Callable[[Event], bool], timeout: float, what: str,
              going: bool = False) -> Event:

@@ -35,17 +35,21 @@ def summary(values: Iterable[float]) -> dict[str, float]:
 
 
 class LatencyBook:
-    """Collects the stage logs of all nodes."""
+    """Collects the stage logs of all nodes: all stamps, or the newest `keep` of each node."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep
         self._logs: dict[str, dict[int, tuple[int, int]]] = {
             name: {} for name in (SOURCE, *STAGES)}
 
     def add(self, node: str, text: str) -> None:
         """Take the `stages` value of one node's diagnostics."""
         log = self._logs.get(node)
-        if log is not None:
-            log.update({stamp: (entered, left) for stamp, entered, left in parse(text)})
+        if log is None:
+            return
+        log.update({stamp: (entered, left) for stamp, entered, left in parse(text)})
+        while self._keep is not None and len(log) > self._keep:
+            del log[next(iter(log))]  # the one that came first
 
     def _origin(self, stamp: int) -> int | None:
         """When the frame left its source; on a robot, when `sensor` received it."""

@@ -23,6 +23,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,12 @@ class Observer(Node):
     """Collects what the loop publishes and works through a list of goals."""
 
     def __init__(self, goals: list[tuple[float, float]], timeout: float, frames: Path | None,
-                 frame_id: str, record: bool = False) -> None:
+                 frame_id: str, record: bool = False, keep: int | None = None) -> None:
         super().__init__('observer')
         self._recorder = Recorder(self) if record else None
         self.finished: Future[None] = Future()
         self._goals, self._timeout, self._frames, self._frame_id = goals, timeout, frames, frame_id
-        self._book = LatencyBook()
+        self._book = LatencyBook(keep)
         self._index, self._reached = -1, 0
         self._started, self._sent = 0.0, 0.0  # steady s: of the present goal, of its last sending
         self._values: dict[str, str] = {}
@@ -82,7 +83,7 @@ class Observer(Node):
         self._truth: Any = None
         self._start = time.monotonic()
         self._commands: queue.Queue[str] = queue.Queue()
-        self._track: list[list[float]] = []
+        self._track: deque[list[float]] = deque(maxlen=keep)
         self._contacts, self._interventions, self._limited = 0, 0, False
         self._armed = False  # the state has shown that the present goal is in force
         self._frame_due, self._frame_count, self._frame_sub = 0.0, 0, None
@@ -295,7 +296,7 @@ class Observer(Node):
              stages_ms={name: summary(v) for name, v in self._book.stages().items()},
              missed_observations=len(missed), published_observations=published,
              interventions=self._interventions, contacts=self._contacts, reached=self._reached,
-             track=self._track)
+             track=list(self._track))
         self.finished.set_result(None)
 
 
@@ -316,10 +317,12 @@ def main() -> int:
     parser.add_argument('--frames', type=Path, help='folder for pictures')
     parser.add_argument('--frame-id', default='odom', help='frame of the goals')
     parser.add_argument('--record', action='store_true', help='keep when commands arrive')
+    parser.add_argument('--keep', type=int, help='observations and poses that are kept for the '
+                        'status and `done`, the newest ones (default: all)')
     arguments, rest = parser.parse_known_args()
     rclpy.init(args=[sys.argv[0], *rest])
     node = Observer(parse_goals(arguments.goals), arguments.timeout, arguments.frames,
-                    arguments.frame_id, arguments.record)
+                    arguments.frame_id, arguments.record, arguments.keep)
     spinner = executor()
     spinner.add_node(node)
     try:

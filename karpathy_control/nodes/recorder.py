@@ -10,7 +10,7 @@ from rclpy.node import Node
 from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.qos import message_type, profile, topic
 
-LENGTH = 8192  # entries of each kind: over a minute of commands
+LENGTH = 4096  # entries of each kind: a minute of commands, which also come with each action
 
 
 class Recorder:

@@ -3,6 +3,7 @@
     python dummy_node.py NAME JOURNAL BEHAVIOUR
 """
 
+import mmap
 import os
 import signal
 import sys
@@ -38,5 +39,11 @@ if behaviour == 'refusal':
 if behaviour == 'silent':
     print('y' * 300_000, flush=True)  # more than a pipe holds
     note('unblocked')
+if behaviour.startswith('fastdds_'):  # a segment, which its owner leaves behind
+    with open(f'/dev/shm/{behaviour}', 'wb+') as segment:
+        segment.truncate(4096)
+        shared = mmap.mmap(segment.fileno(), 4096)
+    open(f'/dev/shm/{behaviour}_el', 'w').close()
+    note('mapped')
 while True:
     time.sleep(0.02)

@@ -113,6 +113,15 @@ def test_deaf_node_is_made_to_end(make, journal, monkeypatch):
     assert not any(map(alive, pids))
 
 
+def test_shared_memory_of_its_nodes_is_removed_however_young(make, journal):
+    segment = Path(f'/dev/shm/fastdds_{os.getpid():016x}')
+    with make(a=segment.name) as runner:
+        until(lambda: 'mapped' in events(journal), runner)
+        assert segment.exists()
+    assert not segment.exists()
+    assert not segment.with_name(f'{segment.name}_el').exists()
+
+
 def test_killed_node_comes_back(make, journal):
     with make(a='good', b='good') as runner:
         until(lambda: events(journal).count('start') == 2, runner)

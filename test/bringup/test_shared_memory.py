@@ -2,10 +2,19 @@
 
 import fcntl
 import mmap
+import os
+import subprocess
+import sys
 
 import pytest
 
-from karpathy_control.bringup.shared_memory import abandoned, files, remove_abandoned
+from karpathy_control.bringup.shared_memory import (
+    abandoned,
+    belonging,
+    files,
+    held,
+    remove_abandoned,
+)
 
 DEAD, ALIVE, YOUNG = (f'fastdds_{digit * 16}' for digit in 'abc')
 PORTS = ('fastdds_port7412', 'fastdds_port7413', 'fastdds_port7414')
@@ -35,6 +44,29 @@ def names(found):
 def test_a_segment_without_its_owner_is_abandoned(folder):
     assert names(abandoned(folder, 0.0)) == [f'{DEAD}_el', DEAD]
     assert abandoned(folder) == []  # too young
+
+
+def test_what_is_known_to_be_of_a_dead_process_is_abandoned_at_any_age(folder):
+    assert names(abandoned(folder, known={DEAD, ALIVE})) == [f'{DEAD}_el', DEAD]
+    assert remove_abandoned(folder, ports=True, known={PORTS[2]}) == 4096
+    assert PORTS[2] not in names(files(folder))
+
+
+def test_a_process_holds_what_it_has_mapped_even_once_it_is_removed(folder):
+    assert held(os.getpid(), folder) == {PORTS[1]}
+    (folder / PORTS[1]).unlink()
+    assert held(os.getpid(), folder) == {PORTS[1]}
+
+
+def test_a_process_that_has_ended_holds_nothing(folder):
+    child = subprocess.Popen([sys.executable, '-c', ''])
+    child.wait()
+    assert held(child.pid, folder) == set()
+
+
+def test_locks_and_semaphores_belong_to_their_segment_or_port(folder):
+    assert names(belonging({DEAD, PORTS[0]}, folder)) == [
+        DEAD, f'{DEAD}_el', PORTS[0], f'{PORTS[0]}_el', f'sem.{PORTS[0]}_mutex']
 
 
 def test_ports_only_where_asked_for_and_mapped_by_nobody(folder):

@@ -39,6 +39,16 @@ def test_on_a_robot_the_receipt_by_sensor_is_the_origin():
     assert book.end_to_end() == pytest.approx([11.0])
 
 
+def test_only_the_newest_stamps_are_kept_where_asked_for():
+    book = LatencyBook(keep=2)
+    for node in ('sim', 'control'):
+        book.add(node, rows((1, 0, 5), (2, 10, 15)))
+        book.add(node, rows((3, 20, 25)))
+    assert len(book.end_to_end()) == 2
+    book.add('policy', rows((1, 0, 0), (3, 0, 0)))
+    assert book.observations() == (2, [2])  # the frame of stamp 1 is forgotten
+
+
 def test_summary_of_one_to_hundred():
     # numpy's linear percentile: p50 = 50.5, p99 = 99.01
     assert summary(range(1, 101)) == {'p50': 50.5, 'p99': 99.01, 'max': 100.0}
