@@ -31,6 +31,7 @@ from karpathy_control.contracts.config import PerceptionConfig, PolicyConfig
 from karpathy_control.contracts.geometry import to_frame
 from karpathy_control.contracts.types import NANOSECONDS, Observation, Scan, State
 from karpathy_control.evaluation.client import ObserverClient
+from karpathy_control.evaluation.statistics import percentiles
 from karpathy_control.worlds.generators import generate
 
 RATE = 20.0  # Hz, the camera's
@@ -40,12 +41,6 @@ PAGE = os.sysconf('SC_PAGE_SIZE')
 _IMAGE = layout.IMAGE_HEIGHT * layout.IMAGE_WIDTH * (3 + 4) + 4 * layout.SCAN_BEAMS
 _ENTITIES = 4 * layout.SECTORS * len(layout.ENTITY_FIELDS)
 HOPS = (_IMAGE, _IMAGE, _ENTITIES, 64)  # sim>sensor, sensor>perception, >policy, >control
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    p50, p99 = np.percentile(values, (50, 99))
-    return {'p50': round(float(p50), 3), 'p99': round(float(p99), 3),
-            'max': round(float(np.max(values)), 3)}
 
 
 def transport_floor(seconds: float, env: Mapping[str, str]) -> dict[str, float]:
@@ -87,7 +82,7 @@ def forward_floor(count: int = 200) -> dict[str, dict[str, float]]:
         actor.step(observation, entities)
         times['perception'].append((middle - start) * 1e3)
         times['policy'].append((time.perf_counter() - middle) * 1e3)
-    return {name: _percentiles(values) for name, values in times.items()}
+    return {name: percentiles(values) for name, values in times.items()}
 
 
 def _observation(i: int, rng: np.random.Generator) -> Observation:

@@ -1,8 +1,11 @@
-"""Intervals for what is counted; small, and without scipy so that every tool can have them."""
+"""Figures of what is measured or counted; without scipy, so every tool can have them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 Z95 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 
@@ -22,3 +25,12 @@ def wilson_interval(successes: int, trials: int, z: float = Z95) -> tuple[float,
     centre = p + 0.5 * zz
     spread = z * math.sqrt(p * (1.0 - p) / trials + 0.25 * zz / trials)
     return (max(0.0, (centre - spread) / (1.0 + zz)), min(1.0, (centre + spread) / (1.0 + zz)))
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """`p50`, `p99` and `max` of a sample, in its unit; empty where there is none."""
+    if not values:
+        return {}
+    p50, p99 = np.percentile(values, (50, 99))
+    return {'p50': round(float(p50), 3), 'p99': round(float(p99), 3),
+            'max': round(float(np.max(values)), 3)}

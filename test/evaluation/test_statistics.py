@@ -1,8 +1,8 @@
-"""The Wilson interval against values worked out by hand and against its definition."""
+"""Intervals and percentiles against values worked out by hand and against their definition."""
 
 import pytest
 
-from karpathy_control.evaluation.statistics import Z95, wilson_interval
+from karpathy_control.evaluation.statistics import Z95, percentiles, wilson_interval
 
 
 def test_known_values():
@@ -22,3 +22,9 @@ def test_ends_solve_the_score_equation(k, n):
 def test_impossible_counts_are_refused():
     with pytest.raises(ValueError, match='5 successes of 3 trials'):
         wilson_interval(5, 3)
+
+
+def test_percentiles_of_one_to_hundred():
+    # linear between ranks: p50 = 50.5, p99 = 99.01
+    assert percentiles(range(1, 101)) == {'p50': 50.5, 'p99': 99.01, 'max': 100.0}
+    assert percentiles([]) == {}
