@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,59 @@ def test_a_line_says_it_all(tmp_path):
     assert second['x'] == '-' and second['detail'] == '-'  # mode and reasons are the same
 
 
+def test_the_clock_of_a_line_is_utc_to_the_millisecond(tmp_path, monkeypatch):
+    # 2021-03-04T05:06:07Z is 18690 days and 18367 s after 1970
+    second = 18690 * 86400 + 18367
+    times = iter([1_000_000_000 * second + 89_999_999, 1_000_000_000 * second + 999_000_000,
+                  1_000_000_000 * (second + 1) + 1_000_000, 5_000_000, 1_999_999_999_999_999])
+    log = log_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit.time, 'time_ns', lambda: next(times))
+        for _ in range(5):
+            log.note(NOW, 'x')
+    assert [row['time'] for row in lines(tmp_path)] == [
+        '2021-03-04T05:06:07.089Z', '2021-03-04T05:06:07.999Z', '2021-03-04T05:06:08.001Z',
+        '1970-01-01T00:00:00.005Z', '1970-01-24T03:33:19.999Z']
+
+
+def test_the_date_is_formatted_once_a_second(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(*arguments, real=time.strftime):
+        calls.append(arguments)
+        return real(*arguments)
+
+    log = log_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit.time, 'time_ns', lambda: 1_700_000_000_500_000_000)
+        patch.setattr(audit.time, 'strftime', counted)
+        for _ in range(3):
+            log.note(NOW, 'x')
+    assert len(calls) == 1
+
+
+def test_a_detail_is_written_when_mode_or_reasons_change(tmp_path):
+    log = log_in(tmp_path)
+    values = {'age_scan_ms': '12', 'late_odom': '3'}
+    log.write(NOW, decision(values=values))
+    log.write(NOW, decision(values=values))
+    log.write(NOW, decision((), values))
+    log.write(NOW, replace(decision((), values), mode=Mode.STOPPED))
+    rows = lines(tmp_path)
+    says = 'age_scan_ms=12 late_odom=3'
+    assert [row['detail'] for row in rows] == [says, '-', says, says]
+    assert [row['reasons'] for row in rows] == ['gate_limited,lidar_lost'] * 2 + ['-', '-']
+    assert [row['x'] for row in rows] == ['-'] * 4
+
+
+def test_a_note_carries_its_time_and_nothing_else(tmp_path):
+    log_in(tmp_path).note(NOW, 'activated')
+    row, = lines(tmp_path)
+    row.pop('time')
+    assert row == dict.fromkeys(COLUMNS[4:-1], '-') | {
+        'number': '1', 'now_ns': str(NOW), 'mode': 'note', 'detail': 'activated'}
+
+
 def test_no_folder_is_no_log(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     log = log_in('')
@@ -83,6 +137,72 @@ def test_rotation_keeps_the_newest_files(tmp_path):
     assert all(path.read_text().startswith(HEADER + '\n') for _, path in files)
     kept = numbers(tmp_path)
     assert kept == list(range(kept[0], 1001))  # none is missing where files meet
+
+
+def test_a_file_is_filled_to_its_size_and_not_beyond(tmp_path, monkeypatch):
+    log = log_in(tmp_path)
+    log.note(NOW, 'first')
+    line = len((tmp_path / 'audit-000001.log').read_bytes()) - len(HEADER) - 1
+    full = len(HEADER) + 1 + 10 * line  # ten lines of one digit fit... the tenth has two
+    monkeypatch.setattr(audit, '_MB', full)
+    for _ in range(8):
+        log.note(NOW, 'first')
+    log.note(NOW, 'firs')  # number 10: one digit more, one letter less
+    assert [n for n, _ in numbered(tmp_path)] == [1]
+    assert (tmp_path / 'audit-000001.log').stat().st_size == full
+    log.note(NOW, 'next')
+    assert [n for n, _ in numbered(tmp_path)] == [1, 2] and numbers(tmp_path) == [*range(1, 12)]
+
+
+def test_a_file_that_was_begun_counts_with_its_size(tmp_path):
+    log_in(tmp_path).note(NOW, 'before')
+    with open(tmp_path / 'audit-000001.log', 'a') as file:
+        file.write('x' * 999_000 + '\n')
+    log = log_in(tmp_path)
+    for _ in range(3):
+        assert log.note(NOW, 'y' * 600)  # the file has room for none of them but the first
+    assert [n for n, _ in numbered(tmp_path)] == [1, 2]
+
+
+def test_rotation_outlives_files_that_vanish(tmp_path, monkeypatch):
+    log = log_in(tmp_path, files=2)
+    monkeypatch.setattr(audit, '_MB', 500)
+    gone = [(0, tmp_path / 'audit-000000.log'), (1, tmp_path / 'audit-000001.log')]
+    assert log.note(NOW, 'z' * 300)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, 'numbered', lambda folder: gone)  # as another process removes it
+        assert log.note(NOW, 'z' * 300)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, 'numbered', lambda folder: [])
+        assert log.note(NOW, 'z' * 300)
+    assert numbers(tmp_path) == [1, 3, 2]  # file 2 came after 1; without any it begins at 1
+
+
+def test_a_file_is_for_all_to_read_and_for_its_owner_to_write(tmp_path):
+    before = os.umask(0)
+    try:
+        log_in(tmp_path).note(NOW, 'x')
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'audit-000001.log').stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize('tail', ['7\thalf a li', 'x'])
+def test_a_torn_tail_of_another_process_is_ended_too(tmp_path, tail):
+    log_in(tmp_path).note(NOW, 'whole')
+    path = tmp_path / 'audit-000001.log'
+    with open(path, 'a') as file:
+        file.write(tail)
+    assert log_in(tmp_path).note(NOW, 'next')
+    assert path.read_text().splitlines()[2] == tail + audit.TORN
+    assert [row['detail'] for row in lines(tmp_path)] == ['whole', 'next']
+
+
+def test_bytes_that_are_no_text_are_read_as_marks(tmp_path):
+    log_in(tmp_path).note(NOW, 'x')
+    path = tmp_path / 'audit-000001.log'
+    path.write_bytes(path.read_bytes().replace(b'\tx\n', b'\t\xff\n'))
+    assert [row['detail'] for row in lines(tmp_path)] == ['\ufffd']
 
 
 def test_a_new_process_goes_on_in_the_same_file(tmp_path):

@@ -14,6 +14,46 @@ def keeper():
     return GoalKeeper(GoalConfig(tolerance=0.3, blocked_time=10.0, progress=0.2))
 
 
+def test_it_starts_without_a_goal(keeper):
+    assert (keeper.goal, keeper.reason, keeper.blocked, keeper.text) == (
+        None, Reason.NO_GOAL, False, '')
+    keeper.update(0.0, 0.0, 0.0, True)  # nothing to judge
+    assert keeper.reason is Reason.NO_GOAL
+
+
+def test_the_bounds_themselves(keeper):
+    keeper = GoalKeeper(GoalConfig(tolerance=0.25, blocked_time=10.0, progress=0.25))
+    keeper.set(1.0, 0.0)
+    keeper.update(0.0, 0.0, 0.0, True)
+    keeper.update(0.25, 0.0, 9.0, True)  # just as much as counts as progress
+    keeper.update(0.25, 0.0, 11.0, True)
+    assert not keeper.blocked
+    keeper.update(0.75, 0.0, 12.0, True)  # just as near as counts as reached
+    assert keeper.reason is Reason.GOAL_REACHED
+
+
+@pytest.mark.parametrize('handled', ['cancel', 'refuse', 'set', 'none to cancel'])
+def test_nothing_is_adopted_once_a_goal_was_handled(keeper, handled):
+    if handled in ('cancel', 'set'):
+        keeper.set(1.0, 2.0)
+    if handled in ('cancel', 'none to cancel'):
+        keeper.cancel()
+    elif handled == 'refuse':
+        keeper.refuse('no')
+    else:
+        keeper.update(1.0, 2.0, 0.0, True)
+    assert not keeper.adopt(5.0, 6.0) and keeper.goal is None
+
+
+def test_a_goal_that_ended_blocked_leaves_no_mark(keeper):
+    keeper.set(5.0, 0.0)
+    keeper.update(0.0, 0.0, 0.0, True)
+    keeper.update(0.0, 0.0, 10.0, True)
+    assert keeper.blocked
+    keeper.cancel()
+    assert not keeper.blocked
+
+
 def test_reached_within_tolerance(keeper):
     keeper.set(3.0, 4.0)
     keeper.update(0.0, 0.0, 0.0, True)
@@ -57,7 +97,7 @@ def test_a_new_goal_pre_empts_and_restarts_the_clock(keeper):
 
 
 def test_cancel(keeper):
-    assert keeper.cancel()[0] is False
+    assert keeper.cancel() == (False, 'there is no goal to cancel')
     keeper.set(1.0, 2.0)
     assert keeper.cancel() == (True, 'goal 1.00 2.00 cancelled')
     assert (keeper.goal, keeper.reason) == (None, Reason.GOAL_CANCELLED)

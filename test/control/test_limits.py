@@ -61,6 +61,8 @@ def test_braking_keeps_the_arc():
     assert (v, w) == pytest.approx((0.75, 0.9))
     assert w / v == pytest.approx(1.2)
     assert brake(1.0, 1.2, 2.5, 6.0, 0.5) == (0.0, 0.0)
+    assert brake(0.0, 0.0, 2.5, 6.0, 0.0) == (0.0, 0.0)
+    assert brake(1.0, 1.2, 2.5, 6.0, 0.0) == (1.0, 1.2)
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2), st.floats(1e-3, 1.0))
