@@ -1,10 +1,10 @@
 # make demo ARGS="--seed 3"   the whole loop drives to five goals, then a report
 # make test                   lint, types, unit tests, ROS graph tests
-# make lint | bench | test-numpy1 | venv | clean
+# make lint | bench | soak | test-numpy1 | venv | clean      soak: ARGS="--minutes 60" for the hour
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench test-numpy1 venv clean
+.PHONY: help demo test lint bench soak test-numpy1 venv clean
 
 ARGS ?=
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py Makefile
@@ -32,6 +32,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@.venv/bin/karpathy-control bench $(or $(ARGS),loop)
+
+soak: $(READY)
+	@.venv/bin/karpathy-control soak $(ARGS)
 
 venv: $(READY)
 
