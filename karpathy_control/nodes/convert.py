@@ -1,7 +1,9 @@
 """ROS messages to contract types and back: the only place where fields are read or filled.
 
 Reading refuses what is malformed with InvalidMessage, which names the value and what is
-accepted. `array.array` is the one form of bulk data that rclpy takes without a per-element check.
+accepted, and raises nothing else whatever the message holds. What is read is bounded: numbers
+that no sensor of a ground robot gives are refused, so that no later arithmetic overflows.
+`array.array` is the one form of bulk data that rclpy takes without a per-element check.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Poin
 from std_msgs.msg import Header
 
 from karpathy_control.contracts.geometry import yaw_of_quaternion
-from karpathy_control.contracts.layout import ENTITY_FIELDS, SCAN_BEAMS
+from karpathy_control.contracts.layout import (
+    ENTITY_FIELDS,
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    IMU_SAMPLES,
+    SCAN_BEAMS,
+    SECTORS,
+)
 from karpathy_control.contracts.types import (
     NANOSECONDS,
     CameraModel,
@@ -35,8 +44,18 @@ from karpathy_control.contracts.types import (
 
 MAX_BEAMS = 100_000
 MAX_SIDE = 8192  # px
-MAX_POINTS = 2_000_000
-MAX_SPEED = 50.0  # m/s or rad/s: odometry beyond this is not of a ground robot
+MAX_PIXELS = 1 << 24  # of one image: 48 MB as rgb8
+MAX_FOCAL = 1e6  # px
+MAX_DISTORTION = 1e3  # of one coefficient
+DISTORTIONS = (0, 4, 5)  # numbers of coefficients of plumb_bob
+MAX_POSES = 10_000  # of a path
+MAX_RANGE = 1e4  # m, of a lidar
+MAX_COORDINATE = 1e6  # m: float32 still tells 6 cm apart there
+MAX_SPEED = 50.0  # m/s or rad/s: beyond this it is not a ground robot
+MAX_GYRO = 200.0  # rad/s
+MAX_ACCELERATION = 5e3  # m/s^2, 500 g
+IMAGE_SHAPE = (IMAGE_HEIGHT, IMAGE_WIDTH)
+IMU_SHAPE = (IMU_SAMPLES, 6)
 
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 _DEPTH = {'32FC1': (np.float32, 4), '16UC1': (np.uint16, 2)}
@@ -47,9 +66,17 @@ class InvalidMessage(ValueError):  # noqa: N818 - it is the message that is inva
     """A message that fails its checks; the text names the value and what is accepted."""
 
 
+def time_ns(time: Time) -> int:
+    """A time message in ns."""
+    if time.sec < 0 or time.nanosec >= NANOSECONDS:
+        raise InvalidMessage(f'stamp of {time.sec} s and {time.nanosec} ns; it takes 0 s or more '
+                             f'and less than {NANOSECONDS} ns')
+    return int(time.sec) * NANOSECONDS + int(time.nanosec)
+
+
 def stamp_ns(header: Header) -> int:
     """Stamp of a header in ns."""
-    return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
+    return time_ns(header.stamp)
 
 
 def time_msg(stamp: int) -> Time:
@@ -70,13 +97,29 @@ def floats(values: NDArray[Any]) -> array.array:
 def octets(values: NDArray[Any]) -> array.array:
     """The bytes of an array for a message field."""
     packed = array.array('B')
-    packed.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    packed.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return packed
 
 
-def _require_finite(what: str, *values: float) -> None:
-    if not all(math.isfinite(v) for v in values):
-        raise InvalidMessage(f'{what} {values} is not finite')
+def _require_within(what: str, limit: float, *values: float) -> None:
+    if not all(abs(v) <= limit for v in values):  # false for NaN
+        raise InvalidMessage(f'{what} {values}; it takes finite values of at most {limit:g}')
+
+
+class FrameGuard:
+    """Holds a topic to the frames of its first message."""
+
+    def __init__(self) -> None:
+        self._frames: tuple[str, str] | None = None
+
+    def check(self, message: Any) -> None:
+        """InvalidMessage where the frame, or that of the child, is not the one of the first."""
+        frames = (message.header.frame_id, getattr(message, 'child_frame_id', ''))
+        self._frames = self._frames or frames
+        if frames != self._frames:
+            raise InvalidMessage(f'frame {" -> ".join(filter(None, frames))!r:.100}; it began as '
+                                 f'{" -> ".join(filter(None, self._frames))!r:.100} (a new one '
+                                 'takes a restart of this node)')
 
 
 # -- raw sensor data in ---------------------------------------------------------------------------
@@ -87,8 +130,8 @@ def raw_scan(message: LaserScan) -> RawScan:
     n = len(message.ranges)
     if not 1 <= n <= MAX_BEAMS:
         raise InvalidMessage(f'scan with {n} ranges; it takes 1 to {MAX_BEAMS}')
-    _require_finite('scan angles and limits', message.angle_min, message.angle_increment,
-                    message.range_min, message.range_max)
+    _require_within('scan angles', 4.0 * math.pi, message.angle_min, message.angle_increment)
+    _require_within('scan limits', MAX_RANGE, message.range_min, message.range_max)
     if n > 1 and not 1e-6 < abs(message.angle_increment) * (n - 1) < 2.1 * math.pi:
         raise InvalidMessage(f'scan of {n} beams with increment {message.angle_increment}; it '
                              'takes a sweep of at most one turn')
@@ -104,8 +147,9 @@ def raw_scan(message: LaserScan) -> RawScan:
 def _plane(message: Image, item: int) -> NDArray[np.uint8]:
     """Rows of an image without their padding. Shape: (height, width * item) bytes."""
     h, w, step = message.height, message.width, message.step
-    if not (1 <= h <= MAX_SIDE and 1 <= w <= MAX_SIDE):
-        raise InvalidMessage(f'image of {w} x {h}; it takes 1 to {MAX_SIDE} a side')
+    if not (1 <= h <= MAX_SIDE and 1 <= w <= MAX_SIDE and h * w <= MAX_PIXELS):
+        raise InvalidMessage(f'image of {w} x {h}; it takes 1 to {MAX_SIDE} a side and '
+                             f'{MAX_PIXELS} pixels')
     if step < w * item or len(message.data) < h * step:
         raise InvalidMessage(f'image {w} x {h} {message.encoding} with step {step} and '
                              f'{len(message.data)} bytes; it takes at least {w * item} a row')
@@ -149,12 +193,16 @@ def raw_depth(message: Image) -> RawDepth:
 def camera_model(message: CameraInfo) -> CameraModel:
     """Intrinsics of a pinhole camera."""
     fx, cx, fy, cy = (float(message.k[i]) for i in (0, 2, 4, 5))
-    _require_finite('camera matrix', fx, fy, cx, cy, *map(float, message.d))
-    if fx <= 0.0 or fy <= 0.0 or message.width < 1 or message.height < 1:
-        raise InvalidMessage(f'camera of {message.width} x {message.height} with focal lengths '
-                             f'{fx}, {fy}; it takes positive ones (is the camera calibrated?)')
-    if message.distortion_model not in _DISTORTION:
-        raise InvalidMessage(f'distortion model {message.distortion_model!r}; it takes plumb_bob')
+    _require_within('camera matrix', MAX_FOCAL, fx, fy, cx, cy)
+    w, h = message.width, message.height
+    if not (min(fx, fy) >= 1.0 and 1 <= w <= MAX_SIDE and 1 <= h <= MAX_SIDE):
+        raise InvalidMessage(f'camera of {w} x {h} with focal lengths {fx}, {fy}; it takes 1 to '
+                             f'{MAX_SIDE} a side and at least 1 px (is the camera calibrated?)')
+    if message.distortion_model not in _DISTORTION or len(message.d) not in DISTORTIONS:
+        raise InvalidMessage(f'distortion model {message.distortion_model!r} of '
+                             f'{len(message.d)} coefficients; it takes plumb_bob of '
+                             + ', '.join(map(str, DISTORTIONS)))
+    _require_within('distortion', MAX_DISTORTION, *message.d)
     return CameraModel(int(message.width), int(message.height), fx, fy, cx, cy,
                        tuple(float(d) for d in message.d))
 
@@ -162,7 +210,8 @@ def camera_model(message: CameraInfo) -> CameraModel:
 def imu_sample(message: Imu, rotation: NDArray[np.float64]) -> ImuSample:
     """An inertial sample, rotated to base. rotation: (3, 3), base <- imu."""
     g, a = message.angular_velocity, message.linear_acceleration
-    _require_finite('imu', g.x, g.y, g.z, a.x, a.y, a.z)
+    _require_within('angular velocity', MAX_GYRO, g.x, g.y, g.z)
+    _require_within('acceleration', MAX_ACCELERATION, a.x, a.y, a.z)
     gyro, accel = rotation @ (g.x, g.y, g.z), rotation @ (a.x, a.y, a.z)
     return ImuSample(stamp_ns(message.header), (gyro[0], gyro[1], gyro[2]),
                      (accel[0], accel[1], accel[2]))
@@ -172,36 +221,34 @@ def state(message: Odometry) -> State:
     """Odometry as a planar state."""
     p, q, t = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist
     v, w = t.linear.x, t.angular.z
-    _require_finite('odometry', p.x, p.y, q.x, q.y, q.z, q.w, v, w)
-    norm = math.sqrt(q.x**2 + q.y**2 + q.z**2 + q.w**2)
-    if abs(norm - 1.0) > 0.05:
+    _require_within('odometry position', MAX_COORDINATE, p.x, p.y)
+    _require_within('odometry twist', MAX_SPEED, v, w)
+    norm = math.hypot(q.x, q.y, q.z, q.w)
+    if not abs(norm - 1.0) <= 0.05:
         raise InvalidMessage(f'odometry quaternion of norm {norm:.3f}; it takes 1')
-    if abs(v) > MAX_SPEED or abs(w) > MAX_SPEED:
-        raise InvalidMessage(f'odometry twist v {v} w {w}; it takes at most {MAX_SPEED}')
     return State(stamp_ns(message.header), p.x, p.y, yaw_of_quaternion(q.x, q.y, q.z, q.w), v, w)
 
 
 def command(message: Twist | TwistStamped) -> tuple[Command, int | None]:
-    """A planar command and its stamp where it has one. Non-finite values are refused."""
+    """A planar command and its stamp where it has one."""
     twist = message.twist if isinstance(message, TwistStamped) else message
     stamp = stamp_ns(message.header) if isinstance(message, TwistStamped) else None
-    _require_finite('command', twist.linear.x, twist.angular.z)
+    _require_within('command', MAX_SPEED, twist.linear.x, twist.angular.z)
     return Command(twist.linear.x, twist.angular.z), stamp
 
 
 def position(message: PoseStamped) -> tuple[float, float]:
     """Plan position of a pose in its own frame."""
     p = message.pose.position
-    _require_finite('pose', p.x, p.y)
+    _require_within('position', MAX_COORDINATE, p.x, p.y)
     return p.x, p.y
 
 
 def path_points(message: Path) -> NDArray[np.float32]:
     """Plan positions of a path in its own frame. Shape: (n, 2) m."""
-    points = np.array([position(pose) for pose in message.poses], np.float32).reshape(-1, 2)
-    if len(points) > MAX_POINTS:
-        raise InvalidMessage(f'path of {len(points)} poses; it takes at most {MAX_POINTS}')
-    return points
+    if len(message.poses) > MAX_POSES:
+        raise InvalidMessage(f'path of {len(message.poses)} poses; it takes at most {MAX_POSES}')
+    return np.array([position(pose) for pose in message.poses], np.float32).reshape(-1, 2)
 
 
 # -- messages out ---------------------------------------------------------------------------------
@@ -228,9 +275,15 @@ def layout_scan_message(scan: Scan, frame: str) -> LaserScan:
 
 def layout_scan(message: LaserScan) -> Scan:
     """The inverse of `layout_scan_message`."""
-    if len(message.ranges) != SCAN_BEAMS:
-        raise InvalidMessage(f'observation scan of {len(message.ranges)} beams; the layout has '
-                             f'{SCAN_BEAMS}')
+    step = 2.0 * math.pi / SCAN_BEAMS
+    off = max(abs(message.angle_min + math.pi - 0.5 * step), abs(message.angle_increment - step))
+    if len(message.ranges) != SCAN_BEAMS or not off < 1e-5:
+        raise InvalidMessage(f'observation scan of {len(message.ranges)} beams from '
+                             f'{message.angle_min} by {message.angle_increment}; the layout has '
+                             f'{SCAN_BEAMS} about base')
+    if not 0.0 < message.range_max <= MAX_RANGE:
+        raise InvalidMessage(f'observation scan of range_max {message.range_max}; it takes more '
+                             f'than 0 and at most {MAX_RANGE}')
     return Scan(stamp_ns(message.header), np.frombuffer(message.ranges, np.float32),
                 float(message.range_max))
 
@@ -242,11 +295,25 @@ def image_message(pixels: NDArray[Any], stamp: int, frame: str, encoding: str) -
                  is_bigendian=0, step=int(pixels.nbytes // h), data=octets(pixels))
 
 
-def matrix(message: Image) -> NDArray[np.float32]:
-    """A 32FC1 image as an array. Shape: (height, width)."""
-    if message.encoding != '32FC1':
-        raise InvalidMessage(f'matrix encoding {message.encoding!r}; it takes 32FC1')
+def layout_image(message: Image) -> NDArray[np.uint8]:
+    """An observation image. Shape: (*IMAGE_SHAPE, 3) rgb8."""
+    _require_shape(message, IMAGE_SHAPE)
+    return raw_image(message).pixels
+
+
+def matrix(message: Image, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A 32FC1 image of a known shape, as `image_message` writes it. Shape: `shape`."""
+    _require_shape(message, shape)
+    if message.encoding != '32FC1' or bool(message.is_bigendian):
+        raise InvalidMessage(f'matrix encoding {message.encoding!r}, is_bigendian '
+                             f'{message.is_bigendian}; it takes 32FC1, little-endian')
     return np.ascontiguousarray(_plane(message, 4)).view(np.float32)
+
+
+def _require_shape(message: Image, shape: tuple[int, int]) -> None:
+    if (message.height, message.width) != shape:
+        raise InvalidMessage(f'observation of {message.height} rows and {message.width} columns; '
+                             f'it takes {shape[0]} and {shape[1]}')
 
 
 def odometry_message(s: State, frame: str, child: str) -> Odometry:
@@ -312,16 +379,25 @@ def cloud_message(points: NDArray[np.float32], names: tuple[str, ...], stamp: in
                        data=octets(points.astype(np.float32, copy=False)), is_dense=False)
 
 
-def cloud(message: PointCloud2, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """The inverse of `cloud_message`; refuses other fields. Shape: (n, len(names))."""
-    found = tuple(field.name for field in message.fields)
-    n = message.width * message.height
-    if found != names or message.point_step != 4 * len(names):
-        raise InvalidMessage(f'cloud with fields {found}; it takes {names} as float32')
-    if n > MAX_POINTS or len(message.data) != n * message.point_step:
+def cloud(message: PointCloud2, names: tuple[str, ...], most: int) -> NDArray[np.float32]:
+    """The inverse of `cloud_message`; refuses another layout and more than `most` points.
+
+    Shape: (n, len(names)), all finite.
+    """
+    size, n = 4 * len(names), message.width * message.height
+    found = tuple((f.name, f.offset, f.datatype, f.count) for f in message.fields[:len(names) + 1])
+    wanted = tuple((name, 4 * i, PointField.FLOAT32, 1) for i, name in enumerate(names))
+    if found != wanted or message.point_step != size or message.is_bigendian:
+        raise InvalidMessage(f'cloud with fields {found} of {message.point_step} bytes a point, '
+                             f'is_bigendian {message.is_bigendian}; it takes {names} as '
+                             'little-endian float32 without gaps')
+    if n > most or len(message.data) != n * size:
         raise InvalidMessage(f'cloud of {n} points with {len(message.data)} bytes; it takes '
-                             f'{message.point_step} a point')
-    return np.frombuffer(message.data, np.float32).reshape(n, len(names))
+                             f'{size} a point and at most {most} points')
+    table = np.frombuffer(message.data, np.float32).reshape(n, len(names))
+    if not np.abs(table).max(initial=0.0) <= MAX_COORDINATE:  # false for NaN
+        raise InvalidMessage(f'cloud with a value that is not finite or beyond {MAX_COORDINATE:g}')
+    return table
 
 
 DEPTH_POINT_FIELDS = ('x', 'y', 'z', 'kind')
@@ -335,18 +411,32 @@ def depth_points_message(points: DepthPoints, frame: str) -> PointCloud2:
 
 def depth_points(message: PointCloud2, origin: tuple[float, float]) -> DepthPoints:
     """The inverse; the camera's plan position comes from the receiver's own configuration."""
-    table = cloud(message, DEPTH_POINT_FIELDS)
+    table = cloud(message, DEPTH_POINT_FIELDS, IMAGE_HEIGHT * IMAGE_WIDTH)
+    if not np.isin(table[:, 3], (DepthPoints.OBSTACLE, DepthPoints.FREE)).all():
+        raise InvalidMessage(f'depth points of kinds {np.unique(table[:, 3])[:8]}; it takes '
+                             f'{DepthPoints.OBSTACLE} and {DepthPoints.FREE}')
     return DepthPoints(stamp_ns(message.header), table[:, :3], table[:, 3], origin)
 
 
-def entities_message(table: NDArray[np.float32], stamp: int, frame: str) -> PointCloud2:
-    """Entities as a cloud, fields of the layout."""
-    return cloud_message(table, ENTITY_FIELDS, stamp, frame)
+def entities_message(table: NDArray[np.float32], stamp: int, frame: str, unsure: bool = False
+                     ) -> PointCloud2:
+    """Entities as a cloud, fields of the layout; one that is unsure is not dense."""
+    message = cloud_message(table, ENTITY_FIELDS, stamp, frame)
+    message.is_dense = not unsure  # by its definition: no point is invalid
+    return message
+
+
+def unsure(message: PointCloud2) -> bool:
+    """Whether the encoder was unsure of the entities in this message."""
+    return not message.is_dense
 
 
 def entities_table(message: PointCloud2) -> NDArray[np.float32]:
-    """The inverse. Shape: (n, len(ENTITY_FIELDS))."""
-    return cloud(message, ENTITY_FIELDS)
+    """The inverse. Shape: (SECTORS, len(ENTITY_FIELDS))."""
+    table = cloud(message, ENTITY_FIELDS, SECTORS)
+    if len(table) != SECTORS:
+        raise InvalidMessage(f'{len(table)} entities; the layout has {SECTORS}')
+    return table
 
 
 def grid_message(cells: NDArray[np.int8], origin: tuple[float, float], cell: float, stamp: int,

@@ -13,6 +13,7 @@ T = TypeVar('T')
 
 JOIN_WAIT = 3_000_000  # ns that a set waits for a part which the previous one had
 IDLE = 1_000_000_000  # ns between two looks while nothing waits
+FUTURE = 1_000_000_000  # ns that a stamp may lead now; a set released ends all older ones
 
 
 class JoinedNode(LoopNode[T]):
@@ -44,6 +45,10 @@ class JoinedNode(LoopNode[T]):
     def _collector(self, part: str, read: Callable[[Any], Any]) -> Callable[[Any, int], None]:
         def collect(message: Any, received: int) -> None:
             stamp = convert.stamp_ns(message.header)
+            ahead = stamp - self.now()
+            if ahead > FUTURE:
+                raise convert.InvalidMessage(f'stamp {ahead * 1e-9:.3f} s ahead of now; it takes '
+                                             f'at most {FUTURE * 1e-9:g}')
             if part == self._join.anchor:
                 self._arrived[stamp] = received
             self._release(self._join.add(part, stamp, read(message), steady()))

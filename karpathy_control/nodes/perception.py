@@ -34,10 +34,10 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         self._overlay = self.publisher('perception/overlay')
         x, y = config.robot.camera_pose[:2]
         readers = {
-            'image': lambda m: convert.raw_image(m).pixels,
-            'depth': convert.matrix,
+            'image': convert.layout_image,
+            'depth': lambda m: convert.matrix(m, convert.IMAGE_SHAPE),
             'scan': convert.layout_scan,
-            'imu': convert.matrix,
+            'imu': lambda m: convert.matrix(m, convert.IMU_SHAPE),
             'depth_points': lambda m: convert.depth_points(m, (x, y)),
             'state': convert.state,
         }

@@ -118,7 +118,7 @@ def test_values():
 
     assert np.isnan(last('nan', scan).ranges).all() and len(last('nan', scan).ranges) == 4
     assert np.isposinf(last('inf', scan).ranges).all()
-    assert np.isnan(convert.matrix(last('nan', depth))).all()
+    assert np.isnan(convert.raw_depth(last('nan', depth)).metres).all()
     for name, make, read in (('nan', odom, convert.state), ('nan', info, convert.camera_model),
                              ('inf', imu, lambda m: convert.imu_sample(m, np.eye(3))),
                              ('encoding', image, convert.raw_image),
