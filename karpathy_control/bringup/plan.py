@@ -19,9 +19,11 @@ from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_de
 from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.config.sim import FAMILIES
+from karpathy_control.contracts.interfaces import prefixed
 
 RAW = 'raw/'  # prefix of the sensor topics of a robot whose sensors are intercepted
-SENSORS = ('camera/image_raw', 'camera/camera_info', 'camera/depth', 'scan', 'imu', 'odom')
+SENSORS = ('camera/image_raw', 'camera/camera_info', 'camera/depth', 'scan', 'imu', 'odom',
+           '/clock')
 COMPOSED = ('sensor', 'perception', 'policy')  # the gate always has a process of its own
 
 
@@ -150,11 +152,11 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
 
 
 def intercepted(what: Plan) -> Plan:
-    """The plan with the sensors of `sim` on raw topics, for the injector to pass on.
+    """The plan with the sensors and clock of `sim` on raw topics, for the injector to pass on.
 
     The injector is no part of the plan: it is a tool that its user starts and speaks to.
     """
-    raw = tuple((name, RAW + name) for name in SENSORS)
+    raw = tuple((name, prefixed(RAW, name)) for name in SENSORS)
     return replace(what, nodes=tuple(
         replace(spec, remappings=(*spec.remappings, *raw)) if spec.name == 'sim' else spec
         for spec in what.nodes))

@@ -122,3 +122,8 @@ SERVICES: tuple[Service, ...] = (
 )
 
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+
+
+def prefixed(prefix: str, name: str) -> str:
+    """A topic name with a prefix such as `raw/`; an absolute name stays absolute."""
+    return f'/{prefix}{name[1:]}' if name.startswith('/') else prefix + name

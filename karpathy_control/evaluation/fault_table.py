@@ -41,7 +41,9 @@ _CAMERA = ('camera_lost', 'camera_frozen')
 _LEARNED = ('perception_silent', 'fallback')
 _ODOM = ('odom_lost', 'odom_jump', 'motion_disagrees', 'clock_jumped_back')
 _IMU = ('imu_lost', 'motion_disagrees')
+_CLOCK = ('clock_stalled', 'clock_jumped_back')
 _TIME = ('silent', 'frozen', 'stuck', 'late', 'early', 'disordered', 'duplicated', 'jumping')
+_VIEWS = ('scan', 'camera', 'image', 'depth')  # may be the same twice while nothing moves
 _LOSSLESS = ('disordered', 'duplicated')
 
 # target -> topics, reasons that answer, faults
@@ -55,6 +57,9 @@ SENSOR_FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
     'camera_info': (('camera/camera_info',), (*_CAMERA, *_LEARNED), ('nan', 'size', 'frame')),
     'odom': (('odom',), _ODOM, (*_TIME, 'nan', 'inf', 'frame', 'bias')),
     'imu': (('imu',), _IMU, (*_TIME, 'nan', 'inf', 'frame', 'bias')),
+    # A clock that leads makes every input old; it goes back when that ends.
+    'clock': (('/clock',), (*_CLOCK, 'odom_lost', 'sensors_lost', 'action_stale'),
+              ('silent', 'stuck', 'early', 'jumping')),
     'sensors': (('camera/image_raw', 'camera/camera_info', 'camera/depth', 'scan'),
                 ('sensors_lost',), ('silent',)),
 }
@@ -71,7 +76,7 @@ def _sensor_rows() -> Iterator[Row]:
         for fault in faults:
             frozen = fault in ('frozen', 'stuck')
             yield Row(f'{target}_{fault}', 'sensor', topics, answers, fault,
-                      limit=FROZEN_LIMIT if frozen else STOP_LIMIT,
+                      limit=FROZEN_LIMIT if frozen and target in _VIEWS else STOP_LIMIT,
                       seconds=2.0 if frozen else 1.5, tolerated=fault in _LOSSLESS)
 
 
@@ -87,6 +92,8 @@ def _other_rows() -> Iterator[Row]:
     yield Row('second_commander', 'commander', ('cmd_vel',), ('second_commander',))
     yield Row('log_disk_full', 'disk', ('control',), ('audit_lost',))
     yield Row('shared_memory_full', 'memory', (), (), seconds=3.0, tolerated=True)
+    yield Row('shared_memory_full_kill', 'memory', ('perception',), _SILENCE['perception'],
+              seconds=4.0)
 
 
 ROWS: tuple[Row, ...] = (*_sensor_rows(), *_node_rows(), *_other_rows())

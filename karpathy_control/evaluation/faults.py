@@ -67,13 +67,15 @@ class FaultRun:
         loop = self.loop
         loop.at_speed(SPEED, SETTLE)
         contacts, since = loop.status['contacts'], time.monotonic_ns() - 200_000_000
+        wrong = set(row.answers) - set(loop.status['reasons'])
         with self._apply[row.kind](row) as start:
             loop.pump(max(row.seconds - (time.monotonic_ns() - start) * 1e-9, 0.0))
             end = time.monotonic_ns()
         ended = time.monotonic()
         loop.pump(FRESH)
         try:
-            loop.wait(_driving, RECOVERY, 'driving again', going=True)
+            loop.wait(lambda e: _driving(e) and not wrong & set(e['reasons']), RECOVERY,
+                      'driving again', going=True)
             recovered: float | None = round(time.monotonic() - ended, 2)
         except ObserverError:
             recovered = None
@@ -178,8 +180,12 @@ class FaultRun:
 
     @contextmanager
     def _memory(self, row: Row) -> Iterator[int]:
-        with _filled(SHARED) as start:
-            yield start
+        with _filled(SHARED) as filled:
+            if not row.target:
+                yield filled
+                return
+            with self._kill(row) as killed:  # it has to start again while nothing is free
+                yield killed
 
 
 def _driving(status: dict[str, Any]) -> bool:
@@ -215,8 +221,9 @@ def prepare(folder: Path, rows: Sequence[Row]) -> dict[str, dict[str, Value]]:
         if row.kind == 'weights':
             target = _weights_file(folder, node)
             target.parent.mkdir(parents=True, exist_ok=True)
-            for suffix in ('.safetensors', '.json'):
-                shutil.copy(find('weights', WEIGHTS[node] + suffix), target.with_suffix(suffix))
+            weights = find('weights', f'{WEIGHTS[node]}.safetensors')
+            for part in weights.parent.glob(f'{WEIGHTS[node]}.*'):  # card and statistics with it
+                shutil.copy(part, target.parent)
             changes[node] = {'weights': str(target.absolute())}
         elif row.kind == 'disk':
             changes['control'] = {'audit.folder': str((folder / 'audit').absolute())}

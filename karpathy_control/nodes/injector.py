@@ -30,6 +30,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 
+from karpathy_control.contracts.interfaces import prefixed
 from karpathy_control.contracts.types import Command
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import steady
@@ -70,7 +71,8 @@ class Injector(Node):
             row = topic(name)
             kind, qos = message_type(row.type), profile(row.qos)
             self._outputs[name] = self.create_publisher(kind, name, qos)
-            self.create_subscription(kind, raw + name, self._passer(name, kind), qos, raw=True)
+            self.create_subscription(kind, prefixed(raw, name), self._passer(name, kind), qos,
+                                     raw=True)
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(POLL_PERIOD, self._obey, clock=clock)
         self.create_timer(COMMAND_PERIOD, self._command, clock=clock)

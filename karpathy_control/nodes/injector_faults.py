@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan
 
 from karpathy_control.contracts.types import NANOSECONDS
-from karpathy_control.nodes.convert import floats, octets, stamp_ns, time_msg
+from karpathy_control.nodes.convert import floats, octets, time_msg
 
 RECENT = 512  # messages kept: 5 s of an IMU
 
@@ -45,9 +46,18 @@ def begin(message: Any) -> Past:
     return Past(message, (message,), 1)
 
 
+def stamp_of(message: Any) -> int:
+    """The stamp of a message in ns; of a clock, its time."""
+    time = message.clock if isinstance(message, Clock) else message.header.stamp
+    return time.sec * NANOSECONDS + time.nanosec
+
+
 def _restamped(message: Any, stamp: int) -> Any:
     changed = copy.deepcopy(message)
-    changed.header.stamp = time_msg(stamp)
+    if isinstance(changed, Clock):
+        changed.clock = time_msg(stamp)
+    else:
+        changed.header.stamp = time_msg(stamp)
     return changed
 
 
@@ -58,7 +68,7 @@ def silent(past: Past, amount: float) -> list[Any]:
 
 def frozen(past: Past, amount: float) -> list[Any]:
     """The first message again and again, each time with the stamp of now."""
-    return [_restamped(past.first, stamp_ns(past.newest.header))]
+    return [_restamped(past.first, stamp_of(past.newest))]
 
 
 def stuck(past: Past, amount: float) -> list[Any]:
@@ -68,15 +78,15 @@ def stuck(past: Past, amount: float) -> list[Any]:
 
 def late(past: Past, amount: float) -> list[Any]:
     """Each message with its own stamp, `amount` seconds after it came."""
-    now = stamp_ns(past.newest.header)
-    before = stamp_ns(past.recent[-2].header) if past.count > 1 else -math.inf
+    now = stamp_of(past.newest)
+    before = stamp_of(past.recent[-2]) if past.count > 1 else -math.inf
     delay = amount * NANOSECONDS
-    return [m for m in past.recent if before - delay < stamp_ns(m.header) <= now - delay]
+    return [m for m in past.recent if before - delay < stamp_of(m) <= now - delay]
 
 
 def early(past: Past, amount: float) -> list[Any]:
     """Stamps lead by `amount` seconds."""
-    return [_restamped(past.newest, stamp_ns(past.newest.header) + round(amount * NANOSECONDS))]
+    return [_restamped(past.newest, stamp_of(past.newest) + round(amount * NANOSECONDS))]
 
 
 def disordered(past: Past, amount: float) -> list[Any]:
@@ -92,7 +102,7 @@ def duplicated(past: Past, amount: float) -> list[Any]:
 def jumping(past: Past, amount: float) -> list[Any]:
     """Stamps jump ahead and back by `amount` seconds, message by message."""
     jump = round(amount * NANOSECONDS) * (1 if past.count % 2 else -1)
-    return [_restamped(past.newest, max(stamp_ns(past.newest.header) + jump, 0))]
+    return [_restamped(past.newest, max(stamp_of(past.newest) + jump, 0))]
 
 
 def _filled(message: Any, value: float) -> Any:
@@ -148,6 +158,8 @@ def encoding(past: Past, amount: float) -> list[Any]:
 
 def frame(past: Past, amount: float) -> list[Any]:
     """The frame is one that nobody knows."""
+    if isinstance(past.newest, Clock):
+        raise _unfit(past.newest, 'message with a header')
     changed = copy.deepcopy(past.newest)
     changed.header.frame_id = 'moon'
     return [changed]

@@ -6,8 +6,10 @@ from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.modes import Reason
 from karpathy_control.evaluation.fault_table import (
     BY_NAME,
+    FROZEN_LIMIT,
     ROWS,
     SHORT,
+    STOP_LIMIT,
     Row,
     first_braking,
     judge,
@@ -35,6 +37,13 @@ def test_names_are_unique_and_reasons_are_of_the_vocabulary():
     known = {reason.value for reason in Reason}
     for row in ROWS:
         assert set(row.answers) <= known, row.name
+
+
+def test_only_what_may_repeat_itself_has_longer_until_it_is_found_frozen():
+    longer = {row.name for row in ROWS if row.limit != STOP_LIMIT}
+    assert longer == {f'{view}_{how}' for view in ('scan', 'camera', 'image', 'depth')
+                      for how in ('frozen', 'stuck')}
+    assert {BY_NAME[name].limit for name in longer} == {FROZEN_LIMIT}
 
 
 def test_a_stop_is_timed_by_the_first_zero_command_after_the_fault():
@@ -104,5 +113,6 @@ def test_rows_are_selected_by_the_beginning_of_their_names():
 def test_weights_that_will_be_harmed_are_copies(tmp_path):
     changes = prepare(tmp_path, select('perception_weights,log_disk'))
     assert changes['perception']['weights'] == str(tmp_path / 'weights' / 'encoder.safetensors')
-    assert (tmp_path / 'weights' / 'encoder.json').is_file()
+    assert {path.name for path in (tmp_path / 'weights').iterdir()} == {
+        'encoder.safetensors', 'encoder.json', 'encoder.ood.safetensors'}
     assert changes['control'] == {'audit.folder': str(tmp_path / 'audit')}

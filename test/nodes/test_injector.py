@@ -8,10 +8,18 @@ import pytest
 pytest.importorskip('rclpy', reason='needs rclpy')
 
 from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
 
 from karpathy_control.contracts.types import NANOSECONDS, CameraModel, ImuSample, State
 from karpathy_control.nodes import convert
-from karpathy_control.nodes.injector_faults import FAULTS, RECENT, Past, begin, named
+from karpathy_control.nodes.injector_faults import (
+    FAULTS,
+    RECENT,
+    Past,
+    begin,
+    named,
+    stamp_of,
+)
 
 PERIOD = 50_000_000  # ns
 
@@ -46,13 +54,18 @@ def imu(i):
                                'imu')
 
 
-MAKERS = {'scan': scan, 'image': image, 'depth': depth, 'info': info, 'odom': odom, 'imu': imu}
+def clock(i):
+    return Clock(clock=convert.time_msg((i + 1) * PERIOD))
+
+
+MAKERS = {'scan': scan, 'image': image, 'depth': depth, 'info': info, 'odom': odom, 'imu': imu,
+          'clock': clock}
 UNFIT = {  # fault -> messages that it does not take
-    'nan': {'image'}, 'inf': {'image'}, 'size': {'odom', 'imu'},
-    'encoding': {'scan', 'info', 'odom', 'imu'},
-    'flipped': {'image', 'depth', 'info', 'odom', 'imu'},
-    'saturated': {'scan', 'depth', 'info', 'odom', 'imu'},
-    'bias': {'scan', 'image', 'depth', 'info'},
+    'nan': {'image', 'clock'}, 'inf': {'image', 'clock'}, 'size': {'odom', 'imu', 'clock'},
+    'encoding': {'scan', 'info', 'odom', 'imu', 'clock'}, 'frame': {'clock'},
+    'flipped': {'image', 'depth', 'info', 'odom', 'imu', 'clock'},
+    'saturated': {'scan', 'depth', 'info', 'odom', 'imu', 'clock'},
+    'bias': {'scan', 'image', 'depth', 'info', 'clock'},
 }
 
 
@@ -68,7 +81,7 @@ def feed(name, make, count, amount=None):
 
 def stamps(sent):
     """Stamps in periods, message by message."""
-    return [[round(convert.stamp_ns(m.header) / PERIOD, 3) for m in group] for group in sent]
+    return [[round(stamp_of(m) / PERIOD, 3) for m in group] for group in sent]
 
 
 @pytest.mark.parametrize('kind', MAKERS)
