@@ -161,6 +161,11 @@ def test_steady_since_is_the_earliest_slot_within_the_bound():
     assert steady_since(memory, 1, 0.0, METRE, 0.045) == pytest.approx(0.4)
     assert steady_since(memory, 1, 0.0, METRE, 0.0) == pytest.approx(0.5)  # the present slot
     assert steady_since(memory, 1, 0.0, METRE, 1.0) == -math.inf
+    # at the very bound: 0.5 m a slot, 0.125 m/m
+    exact = travelled([(0.125 * k + 0.01, 0.5 * k, 0.0, 0.0) for k in range(5)])
+    bound = MOTION._replace(drift_per_metre=0.125)
+    assert exact.travel_slot[1] == 5
+    assert steady_since(exact, 1, 0.0, bound, 0.125) == pytest.approx(0.3)  # slot 3: 1 m since
     # 0.1 rad a slot at 1 m and what was travelled: 5: 0.2 * 0.1 * 1.2, 4: 0.2 * 0.2 * 1.4
     assert steady_since(memory, 1, 1.0, RADIAN, 0.056 + 1e-9) == pytest.approx(0.4)
     assert steady_since(memory, 1, 1.0, RADIAN, 0.05) == pytest.approx(0.5)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scenes import CELL, FOOTPRINT, RULES, free_cells, is_untouched, memory_of, obstacles
 
@@ -57,6 +57,7 @@ def test_a_new_memory_is_empty_and_as_large_as_it_was_asked_for():
         'lidar', 'lidar_seen', 'camera', 'camera_seen', 'free_seen', 'scan', 'scan_time'}
     assert {name for name, kind in types.items() if kind.kind == 'i'} == {
         'origin', 'lidar_cells', 'lidar_count', 'camera_cells', 'camera_count', 'travel_slot'}
+    assert {name for name, kind in types.items() if kind.kind == 'b'} == {'started', 'disc'}
     for name in ('lidar_seen', 'camera_seen', 'free_seen', 'scan_time'):
         assert (getattr(memory, name) == EMPTY).all()
     assert memory.disc.all() and not memory.started.any() and (memory.travel_slot == NONE).all()
@@ -81,6 +82,8 @@ def test_the_first_pose_places_the_window_and_sets_the_epoch():
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.sampled_from([0.0, 0.25, 0.33, 0.5, 0.9]))
+@example(0.125, -0.24, 0.5)  # straight up and aside the next cell but one is 0.49 m away
+@example(-0.24, 0.125, 0.5)
 def test_the_start_disc_frees_every_cell_that_it_touches(x, y, radius):
     memory = memory_of()
     place(memory, 1, x, y, 0.0, 0.0, RULES._replace(start_radius=radius))
@@ -109,6 +112,7 @@ def test_forgetting_leaves_nothing_and_says_whether_the_disc_is_free():
     assert memory.travel_slot[1] == NONE
     assert len(obstacles(memory, 0, 'lidar')) == len(obstacles(memory, 0, 'camera')) == 1
     assert memory.started[0] and memory.scan_time[0] == 2.0 and not memory.scan[0].any()
+    assert memory.travel_slot[0] == 0
     assert place(memory, 1, 3.0, 0.0, 0.0, 9.0, RULES) == 0.0
     assert memory.epoch[1] == 9.0 and memory.origin[1].tolist() == [12 - 8, -8]
     assert free_cells(memory, 1) == set()  # not declared free
@@ -134,17 +138,20 @@ def test_what_scrolls_out_of_the_window_is_forgotten(x, y):
             if CELL * column <= px < CELL * (column + 16) and CELL * row <= py < CELL * (row + 16)}
     for layer in ('lidar', 'camera'):
         assert {tuple(p) for p in obstacles(memory, 1, layer).tolist()} == left
-    assert free_cells(memory, 1) == {
-        (i, j) for i in range(max(-8, column), min(8, column + 16))
-        for j in range(max(-8, row), min(8, row + 16))}
+    free = {(i, j) for i in range(max(-8, column), min(8, column + 16))
+            for j in range(max(-8, row), min(8, row + 16))}
+    assert free_cells(memory, 1) == free
+    assert (memory.free_seen[1] == EMPTY).sum() == SIZE * SIZE - len(free)
 
 
+@pytest.mark.parametrize('start', [(0.0, 0.0), (0.0, 0.3), (0.3, 0.0)])
 @pytest.mark.parametrize(('x', 'y'), [(0.3, 0.0), (0.0, 0.3)])
-def test_a_move_along_one_axis_moves_that_axis_alone(x, y):
+def test_a_move_along_one_axis_moves_that_axis_alone(start, x, y):
     memory = memory_of()
-    place(memory, 1, 0.0, 0.0, 0.0, 0.0, RULES)
-    place(memory, 1, x, y, 0.0, 0.1, RULES)
-    assert memory.origin[1].tolist() == [-8 + (x > 0), -8 + (y > 0)]
+    place(memory, 1, *start, 0.0, 0.0, RULES)
+    before = memory.origin[1].copy()
+    place(memory, 1, start[0] + x, start[1] + y, 0.0, 0.1, RULES)
+    assert (memory.origin[1] - before).tolist() == [1 if x else 0, 1 if y else 0]
 
 
 def test_after_half_a_day_the_epoch_moves_on_and_nothing_else():
@@ -221,6 +228,20 @@ def test_the_disc_and_the_footprint_both_bound_what_is_kept():
                         if math.hypot(CELL * (i + 0.5) - 0.1, CELL * (j + 0.5) + 0.05) <= reach}
 
 
+def test_where_the_robot_is_does_not_matter():
+    for x, y in ((1.5, 0.0), (0.0, 1.5), (-1.5, -1.5)):
+        i, j = round(x / CELL), round(y / CELL)
+        assert near(x, y, 0.0, {}) == {(a + i, b + j) for a in (-1, 0) for b in (-1, 0)}
+
+
+def test_centres_on_the_very_bounds():
+    # centre (0.125, 0.125) is on the side of the square about (-0.125, 0.125): not under it
+    assert (0, 0) not in near(-0.125, 0.125, 0.0, {})
+    # and 0.375 m ahead, 0.5 m aside is a centre at 0.625 m: within that radius
+    wide = RULES._replace(start_radius=0.625)
+    assert (1, 0) in near(0.0, -0.375, 0.0, {(1, 0): 4.5}, rules=wide)
+
+
 def test_a_cell_keeps_its_first_hit_and_the_one_farthest_from_it():
     memory = memory_of()
     memory.origin[1] = -8
@@ -240,6 +261,7 @@ def test_a_cell_keeps_its_first_hit_and_the_one_farthest_from_it():
 @pytest.mark.parametrize(('first', 'second', 'farther'), [
     ((0.30, 0.30), (0.40, 0.40), (0.31, 0.44)),  # 0.141 and 0.1403
     ((0.30, 0.40), (0.40, 0.30), (0.44, 0.41)),
+    ((0.45, 0.45), (0.35, 0.35), (0.31, 0.44)),
 ])
 def test_farther_is_measured_from_the_first(first, second, farther):
     memory = memory_of()
@@ -247,6 +269,16 @@ def test_farther_is_measured_from_the_first(first, second, farther):
     for x, y in (first, second, farther):
         mark(memory, x, y, 1.0)
     assert obstacles(memory, 1, 'lidar')[0] == pytest.approx([*first, *second])
+
+
+@pytest.mark.parametrize('away', [(-0.1, 0.0), (0.0, -0.1), (0.1, 0.0), (0.0, 0.1)])
+def test_farther_on_any_side(away):
+    memory = memory_of()
+    memory.origin[1] = -8
+    mark(memory, 0.37, 0.37, 1.0)
+    mark(memory, 0.37 + 0.5 * away[0], 0.37 + 0.5 * away[1], 1.0)
+    mark(memory, 0.37 + away[0], 0.37 + away[1], 1.0)
+    assert obstacles(memory, 1, 'lidar')[0, 2:] == pytest.approx([0.37 + away[0], 0.37 + away[1]])
 
 
 def test_points_that_are_equally_far_do_not_take_each_others_place():

@@ -20,6 +20,7 @@ from karpathy_control.control.rules import (
     Rules,
     RuleVerdict,
     Zone,
+    _between,
     _polygon,
     fence_points,
     inside,
@@ -140,6 +141,24 @@ def test_slow_near_people(row, holds):
     assert verdict == (RuleVerdict(0.5, False, ('people',)) if holds else RuleVerdict())
 
 
+def test_near_is_as_near_as_the_rule_says():
+    holds = RuleVerdict(0.5, False, ('people',))
+    assert limits(people(), Pose2(), table({'x': 2.0})) == holds
+    assert limits(people(), Pose2(), table({'x': 0.0, 'y': -2.5, 'radius': 0.5})) == holds
+
+
+def test_a_rule_that_does_not_hold_here_leaves_the_next_ones_alone():
+    elsewhere = people(zone=Zone('hall', SQUARE + 50.0)).entities
+    rules = Rules(entities=elsewhere + people(name='all', max_speed=0.4).entities)
+    assert limits(rules, Pose2(), table({'x': 1.0})) == RuleVerdict(0.4, False, ('all',))
+
+
+def test_only_what_a_rule_reads_must_be_finite():
+    rows = table({'x': 1.0})
+    rows[:, ENTITY_FIELDS.index('label') + 1:] = math.nan
+    assert limits(people(), Pose2(), rows) == RuleVerdict(0.5, False, ('people',))
+
+
 def test_rows_that_say_nothing_are_nobody():
     assert limits(people(), Pose2(), table()) == RuleVerdict()  # a free robot: zero confidence
 
@@ -171,6 +190,90 @@ def test_the_shipped_example():
     assert slow.classes == (MOVING,) and slow.when_blind == 0.8
     assert slower.zone is rules.zones[1]
     assert careful.classes == (3, 2) and careful.when_blind is None
+
+
+FULL = '''
+zones:
+- {name: hall, polygon: [[0, 0], [4, 0], [4, 3], [0, 3]], max_speed: 0.05}
+- {name: yard, polygon: [[1, 1], [2, 5], [-3, 4]]}
+keep_out:
+- {name: hole, polygon: [[-1, 0.5], [-2, 0.5], [-2, -100000]]}
+entities:
+- {name: people, class: moving, within: 100, max_speed: 4, zone: yard}
+- {name: all, class: [low, static], within: 0, max_speed: 0, min_confidence: 1, when_blind: 4}
+'''
+
+
+def test_a_file_is_read_whole(tmp_path):
+    rules = load(tmp_path, FULL)
+    hall, yard = rules.zones
+    assert (hall.name, hall.max_speed) == ('hall', 0.05)
+    assert hall.polygon.tolist() == [[0, 0], [4, 0], [4, 3], [0, 3]]
+    assert (yard.name, yard.max_speed) == ('yard', None)
+    hole, = rules.keep_out
+    assert (hole.name, hole.max_speed) == ('hole', None)
+    assert hole.polygon.tolist() == [[-1, 0.5], [-2, 0.5], [-2, -100000]]
+    classes = [ENTITY_CLASSES.index(name) for name in ('low', 'static')]
+    assert rules.entities == (
+        EntityRule('people', (MOVING,), 100.0, 4.0, 0.5, yard, None),
+        EntityRule('all', tuple(classes), 0.0, 0.0, 1.0, None, 4.0))
+
+
+def test_as_much_as_is_accepted(tmp_path):
+    corners = ', '.join(f'[{math.cos(0.06 * k):.6f}, {math.sin(0.06 * k):.6f}]'
+                        for k in range(100))
+    zones = [f'{{name: "{k:080}", polygon: [{corners if k == 0 else "[0, 0], [1, 0], [0, 1]"}], '
+             'max_speed: 4}' for k in range(100)]
+    rules = load(tmp_path, f'zones: [{", ".join(zones)}]')
+    assert len(rules.zones) == 100 and rules.zones[0].polygon.shape == (100, 2)
+    assert rules.zones[99].name == f'{99:080}' and rules.zones[99].max_speed == 4.0
+
+
+@pytest.mark.parametrize('border', [
+    [[1, 0], [0, 0], [2, 0]],  # straight back at its second and third corner
+    [[1, 1], [2, 3], [1.5, 2], [5, 1]],  # back along the first side
+    [[7, 1], [6, 3], [6.25, 2.5], [3, 1]],
+    [[3, 5], [3, 9], [3, 8.75], [9, 7]],
+    [[-2, -4], [-5, -4], [-4.875, -4], [-6, -9]],
+    [[0, 0], [4, 0], [4, 4], [2, 0], [0, 4]],  # a corner on a side
+    [[0, 0], [4, 0], [4, 4], [0, 4], [4, 0]],  # on a corner
+])
+def test_borders_that_touch_themselves(border):
+    assert not Polygon(border).is_valid or not Polygon(border).exterior.is_simple
+    for shift in range(len(border)):
+        for way in (1, -1):
+            turned = (border[shift:] + border[:shift])[::way]
+            with pytest.raises(ConfigError, match='cross or touch'):
+                _polygon('zone', turned)
+
+
+@pytest.mark.parametrize('size', [0.01, 0.1, 1.0, 100.0])
+@pytest.mark.parametrize('border', [
+    [[0, 0], [3, 0], [3, 3], [2, 3], [2, 1], [1, 1], [1, 3], [0, 3]],  # a pocket
+    [[0, 0], [2, 1], [4, 0], [2, 3]],  # an arrow head
+    [[0, 0], [1, 0], [2, 0], [2, 2], [1, 1]],  # a corner in the middle of a side
+])
+def test_borders_that_do_not_at_any_size(border, size):
+    scaled = [[size * x + 7.0, size * y - 3.0] for x, y in border]
+    for shift in range(len(border)):
+        turned = scaled[shift:] + scaled[:shift]
+        assert _polygon('zone', turned).tolist() == turned
+        assert len(_polygon('zone', turned[::-1])) == len(border)
+
+
+@pytest.mark.parametrize('ends', [((1, 2), (5, 4)), ((5, 4), (1, 2)), ((1, 4), (5, 2)),
+                                  ((5, 2), (1, 4))])
+def test_between_is_within_the_box_of_an_edge(ends):
+    for p, within in (((3, 3), True), ((1, 4), True), ((5, 2), True), ((0.9, 3), False),
+                      ((5.1, 3), False), ((3, 1.9), False), ((3, 4.1), False)):
+        assert _between(ends, p) == within
+
+
+def test_a_fence_of_short_sides_is_its_corners():
+    rules = Rules(keep_out=(Zone('a', SQUARE),))
+    assert fence_points(rules, 2.0).tolist() == SQUARE.tolist()
+    assert fence_points(rules, 9.0).tolist() == SQUARE.tolist()
+    assert len(fence_points(rules, 1.99)) == 8
 
 
 @pytest.mark.parametrize('text', ['', '# nothing\n', '{}', 'zones:\nkeep_out: []\n'])
@@ -220,6 +323,39 @@ WRONG = [
     ('[' * 5000, 'not readable as YAML'),
     ('? [1, 2]\n: 3', 'unknown key|not readable'),
 ]
+
+
+OPTIONS = 'name, class, within, max_speed, min_confidence, zone, when_blind'
+KINDS = 'static, low, overhang, moving'
+LOW = 'class: low, within: 1, max_speed: 1'
+WORDS = [
+    ('keep_out: 3', 'keep_out: 3 is not accepted; it takes a list of at most 100'),
+    ('entities: 3', 'entities: 3 is not accepted; it takes a list of at most 100'),
+    ('entities: [3]', f'entities[0]: 3 is not accepted; it takes a map with {OPTIONS}'),
+    ('entities: [{nam: a}]', f"entities[0]: unknown key 'nam'; it takes {OPTIONS}"),
+    ('entities: [{name: a}]', f'entities[0]: class is missing; it takes {OPTIONS}'),
+    (f'entities: [{{name: 7, {LOW}}}]',
+     'entities[0].name: 7 is not accepted; it takes a line of text of at most 80 letters'),
+    ('entities: [{name: a, class: [], within: 1, max_speed: 1}]',
+     f'entities[0].class: the list is empty; it takes {KINDS}'),
+    (f'entities: [{{name: a, {LOW}, zone: b}}]',
+     "entities[0].zone: 'b' is not a zone; it takes one of zones, of which there are none"),
+    (f'zones: [{{name: x, {ZONE}}}, {{name: y, {ZONE}}}]\n'
+     f'entities: [{{name: a, {LOW}, zone: b}}]',
+     "entities[0].zone: 'b' is not a zone; it takes one of x, y"),
+    (f'zones: [{{name: a, {ZONE}}}, {{name: a, {ZONE}}}]',
+     "name 'a' is given twice; a name is shown as the reason of a limit and must be unique"),
+    ('keep_out: [{name: a, polygon: [[0, 0], [1, 0], [2, 0]]}]',
+     'keep_out[0].polygon: the edges from corner 0 and from corner 2 cross or touch; it takes a '
+     'border that does not meet itself'),
+]
+
+
+@pytest.mark.parametrize(('text', 'says'), WORDS, ids=range(len(WORDS)))
+def test_a_refusal_word_by_word(tmp_path, text, says):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value) == f'{tmp_path / "rules.yaml"}: {says}'
 
 
 @pytest.mark.parametrize(('text', 'says'), WRONG, ids=range(len(WRONG)))
