@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from xml.parsers import expat
 
 from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.files import read_text, xml_paths
 
 PROFILES = ('host', 'local', 'none')
 
 _COLOURS = re.compile(r'\x1b\[[0-9;]*m')
 
-_MAX_BYTES = 1 << 20
 _ROOTS = ('dds', 'profiles')
 _SECTIONS = ('profiles', 'types', 'log', 'library_settings')
 
@@ -39,26 +38,7 @@ def check_profile(path: Path) -> None:
     """
     if not path.is_file():
         raise ConfigError(f'Fast DDS profile {path}: no such file')
-    if path.stat().st_size > _MAX_BYTES:
-        raise ConfigError(f'Fast DDS profile {path}: larger than {_MAX_BYTES} bytes')
-    tags: list[tuple[str, ...]] = []
-    stack: list[str] = []
-
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        stack.append(tag)
-        tags.append(tuple(stack))
-
-    def refuse_dtd(*_args: object) -> None:
-        raise ConfigError(f'Fast DDS profile {path}: a document type definition is not accepted')
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda _tag: stack.pop()
-    parser.StartDoctypeDeclHandler = refuse_dtd
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
-        raise ConfigError(f'Fast DDS profile {path}: not well-formed XML: {error}') from error
+    tags = xml_paths(read_text(path), f'Fast DDS profile {path}')
     root = tags[0][0]
     if root not in _ROOTS:
         raise ConfigError(f'Fast DDS profile {path}: the root is <{root}>; it takes '

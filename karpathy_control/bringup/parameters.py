@@ -21,6 +21,7 @@ from karpathy_control.contracts.config import (
     to_mapping,
 )
 from karpathy_control.contracts.config.core import Value
+from karpathy_control.contracts.files import read_yaml
 
 # Facts about the robot beside `robot.*` that its profile states.
 FROM_PROFILE = ('stamped_cmd_vel', 'robot_xacro')
@@ -79,10 +80,7 @@ def read_parameters(path: Path, namespace: str = '',
     one; the more exact wins. rclpy alone would pass over `NODE` in a namespace without a word.
     Raises ConfigError for a section that means no node and for a wrong structure.
     """
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'params_file {path}: not readable: {error}') from error
+    data = read_yaml(path)
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -106,10 +104,12 @@ def read_parameters(path: Path, namespace: str = '',
 
 
 def _section(path: Path, section: Any, body: Any) -> dict[str, Value]:
-    if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
+    single = isinstance(body, dict) and set(body) == {'ros__parameters'}
+    values = body['ros__parameters'] if single else None
+    if not single or not isinstance(values, dict | None):
         raise ConfigError(f'params_file {path}: section {section!r} takes one key, '
-                          'ros__parameters')
-    return _flatten(body['ros__parameters'] or {}, '')
+                          'ros__parameters, and a map below it')
+    return _flatten(values or {}, '')
 
 
 def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Value]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
 from karpathy_control.contracts.config.core import Value
+from karpathy_control.contracts.files import read_yaml
 from karpathy_control.contracts.interfaces import BY_NAME
 
 _TEXT, _NUMBER, _FLAG, _MAP = str, (int, float), bool, dict
@@ -23,6 +23,9 @@ _KEYS: dict[str, Any] = {
 _ROBOT_TOPICS = tuple(name for name, topic in BY_NAME.items()
                       if (topic.writer == 'sim' and not name.startswith(('/', 'sim/')))
                       or name == 'cmd_vel')
+_NAME = re.compile(r'[A-Za-z][\w-]{0,39}', re.ASCII)
+_TOPIC = re.compile(r'[/~]?[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
+_DESCRIPTIONS = ('.xacro', '.urdf')
 # Without a description nothing else says where these are.
 _SHAPE = ('footprint', 'lidar_pose', 'camera_pose', 'imu_pose')
 
@@ -51,10 +54,7 @@ def load_profile(name: str) -> RobotProfile:
         path = find('config/robots', file)
     except FileNotFoundError as error:
         raise ConfigError(f'robot: {error}') from error
-    try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
+    data = read_yaml(path)
     try:
         return _profile(path, data)
     except ConfigError as error:
@@ -83,8 +83,14 @@ def _profile(path: Path, data: Any) -> RobotProfile:
         if topic not in _ROBOT_TOPICS:
             raise ConfigError(f'topics: {topic!r} is not a topic of the robot; it takes '
                               + ', '.join(_ROBOT_TOPICS))
-        if not isinstance(target, str) or not target:
+        if not isinstance(target, str) or not _TOPIC.fullmatch(target):
             raise ConfigError(f'topics: {topic}: {target!r} is not a topic name')
+    if not _NAME.fullmatch(data['name']):
+        raise ConfigError(f'name: {data["name"]!r:.80} is not accepted; it takes letters, digits, '
+                          '_ and -, at most 40')
+    if data['description'] and not data['description'].endswith(_DESCRIPTIONS):
+        raise ConfigError(f'description: {data["description"]!r:.80} is not accepted; it takes a '
+                          f'file that ends in {", ".join(_DESCRIPTIONS)}')
     description: Path | None = None
     values: dict[str, Any] = {}
     if data['description']:

@@ -1,1 +1,1 @@
-"""Frozen types, typed configuration, the interface table and geometry; numpy only."""
+"""Types, configuration, interface table, geometry, safe reading of files; numpy and YAML only."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from karpathy_control.contracts.config.core import ConfigError, from_mapping, group, parameter
+from karpathy_control.contracts.files import read_yaml
 from karpathy_control.worlds.variation import Variation
 
 
@@ -137,10 +136,7 @@ def flatten(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 
 def load(path: Path) -> PolicyTraining:
     """Read the `policy` section of a training file. ConfigError names file and value."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path}: not readable ({error})') from error
+    content = read_yaml(path)
     if not isinstance(content, Mapping) or not isinstance(content.get('policy'), Mapping):
         raise ConfigError(f'{path}: it needs a mapping "policy"')
     try:

@@ -279,11 +279,11 @@ class Cruise(Loop):
         self.hostile(topic, message)
         ends = topic == self.driver
         decision = self.step(drive=not ends)
-        require(self.refused == before + 1, 'refused here as it was elsewhere')
         if not ends:
             require(decision.command == CRUISE and not decision.limited,
                     f'command {decision.command}: the refused message changed it')
             return
+        require(self.refused == before + 1, 'refused here as it was elsewhere')
         if self.driver == 'policy/action':
             require(decision.mode is Mode.STOPPED and Reason.ACTION_INVALID in decision.reasons,
                     f'mode {decision.mode} {decision.reasons} after an invalid action')

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xacro
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.files import xml_paths
 from karpathy_control.contracts.geometry import convex_hull
 
 BASE_FRAME = 'base_link'
 SENSOR_FRAMES = {'lidar_pose': 'lidar_link', 'camera_pose': 'camera_link',
                  'imu_pose': 'imu_link'}
 CIRCLE_CORNERS = 32  # of the polygon that stands for a collision cylinder
+MAX_NUMBER = 1e4  # of a description, in whatever unit
+EXPANSION_TIME = 30.0  # s, of wall time
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,28 @@ def load_robot(path: Path | str) -> RobotDescription:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f'robot description {path}: no such file')
+    return parse_urdf(_expanded(path), str(path))
+
+
+def _expanded(path: Path) -> str:
+    """The URDF text of a xacro, made by a process that is bounded: see worlds/expand.py."""
+    command = [sys.executable, '-m', 'karpathy_control.worlds.expand', str(path)]
     try:
-        urdf = xacro.process_file(str(path)).toprettyxml(indent='  ')
-    except Exception as error:  # xacro raises whatever its expressions raise
-        raise ConfigError(f'robot description {path}: not a valid xacro ({error})') from error
-    return parse_urdf(urdf, str(path))
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=EXPANSION_TIME)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f'robot description {path}: takes more than {EXPANSION_TIME:g} s to '
+                          'expand') from error
+    if done.returncode:
+        why = done.stderr.strip().splitlines()
+        raise ConfigError(f'robot description {path}: not a valid xacro '
+                          f'({why[-1] if why else "out of time or memory"})')
+    return done.stdout
 
 
 def parse_urdf(urdf: str, source: str = 'URDF text') -> RobotDescription:
     """Measure the robot of a URDF. Raises ConfigError naming `source` and what is missing."""
+    xml_paths(urdf, f'robot description {source}')
     root = ET.fromstring(urdf)
     frames = _frames(root, source)
     adrift = [link.get('name') for link in root.iter('link') if link.get('name') not in frames]
@@ -97,22 +114,47 @@ def parse_urdf(urdf: str, source: str = 'URDF text') -> RobotDescription:
                           'footprint from')
     points = np.concatenate(corners)
     # base_link lies on the floor, so a wheel rounded to polygons still spans its full length
-    hull = convex_hull(np.round(points[:, :2], 6))
+    try:
+        hull = convex_hull(np.round(points[:, :2], 6))
+    except ValueError as error:
+        raise ConfigError(f'robot description {source}: {error}') from error
     return RobotDescription(name=root.attrib.get('name', 'robot'), urdf=urdf, footprint=hull,
                             height=float(points[:, 2].max()),
                             **poses, **_wheels(root, frames, source))
 
 
-def _numbers(text: str) -> NDArray[np.float64]:
-    return np.array([float(v) for v in text.split()])
+def _numbers(text: str | None, count: int, source: str) -> NDArray[np.float64]:
+    """Numbers of an attribute or element. Shape: (count,)."""
+    try:
+        values = np.array([float(v) for v in (text or '').split()])
+    except ValueError:
+        values = np.zeros(0)
+    if len(values) != count or not (np.abs(values) <= MAX_NUMBER).all():
+        raise ConfigError(f'robot description {source}: {text!r:.80} is not accepted; it takes '
+                          f'{count} numbers of at most {MAX_NUMBER:g}')
+    return values
 
 
-def _transform(origin: ET.Element | None) -> NDArray[np.float64]:
+def _number(text: str | None, source: str) -> float:
+    return float(_numbers(text, 1, source)[0])
+
+
+def _link(joint: ET.Element, end: str, source: str) -> str:
+    """Name of the link at one end of a joint: parent or child."""
+    element = joint.find(end)
+    name = None if element is None else element.get('link')
+    if name is None:
+        raise ConfigError(f'robot description {source}: joint {joint.get("name")!r} lacks its '
+                          f'{end}')
+    return name
+
+
+def _transform(origin: ET.Element | None, source: str) -> NDArray[np.float64]:
     """Homogeneous matrix of a URDF <origin>; the identity where there is none. Shape: (4, 4)."""
     matrix = np.eye(4)
     if origin is not None:
-        matrix[:3, 3] = _numbers(origin.get('xyz', '0 0 0'))
-        roll_pitch_yaw = _numbers(origin.get('rpy', '0 0 0'))
+        matrix[:3, 3] = _numbers(origin.get('xyz', '0 0 0'), 3, source)
+        roll_pitch_yaw = _numbers(origin.get('rpy', '0 0 0'), 3, source)
         matrix[:3, :3] = Rotation.from_euler('xyz', roll_pitch_yaw).as_matrix()
     return matrix
 
@@ -126,11 +168,7 @@ def _frames(root: ET.Element, source: str) -> dict[str, NDArray[np.float64]]:
     """Pose of every link in base with all joints at zero. Values: (4, 4)."""
     children: dict[str, list[ET.Element]] = {}
     for joint in root.findall('joint'):
-        parent, child = joint.find('parent'), joint.find('child')
-        if parent is None or child is None:
-            raise ConfigError(f'robot description {source}: joint {joint.get("name")!r} lacks '
-                              'its parent or child')
-        children.setdefault(parent.attrib['link'], []).append(joint)
+        children.setdefault(_link(joint, 'parent', source), []).append(joint)
     if root.find(f"link[@name='{BASE_FRAME}']") is None:
         raise ConfigError(f'robot description {source}: no link {BASE_FRAME!r}')
     frames = {BASE_FRAME: np.eye(4)}
@@ -138,8 +176,11 @@ def _frames(root: ET.Element, source: str) -> dict[str, NDArray[np.float64]]:
     while queue:
         parent_name = queue.pop()
         for joint in children.get(parent_name, []):
-            child_name = joint.find('child').attrib['link']  # type: ignore[union-attr]
-            frames[child_name] = frames[parent_name] @ _transform(joint.find('origin'))
+            child_name = _link(joint, 'child', source)
+            if child_name in frames:
+                raise ConfigError(f'robot description {source}: two joints, or a loop of them, '
+                                  f'lead to {child_name!r}')
+            frames[child_name] = frames[parent_name] @ _transform(joint.find('origin'), source)
             queue.append(child_name)
     return frames
 
@@ -152,25 +193,25 @@ def _collision_corners(link: ET.Element, frame: NDArray[np.float64], source: str
         geometry = collision.find('geometry')
         shape = geometry[0] if geometry is not None and len(geometry) else None
         if shape is not None and shape.tag == 'box':
-            half = 0.5 * _numbers(shape.attrib['size'])
+            half = 0.5 * _numbers(shape.get('size'), 3, source)
             corners = np.array([(i, j, k) for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)])
             local = corners * half
         elif shape is not None and shape.tag == 'cylinder':
-            radius = float(shape.attrib['radius'])
-            half_length = 0.5 * float(shape.attrib['length'])
+            radius = _number(shape.get('radius'), source)
+            half_length = 0.5 * _number(shape.get('length'), source)
             angle = np.arange(CIRCLE_CORNERS) * (2.0 * math.pi / CIRCLE_CORNERS)
             ring = radius * np.stack((np.cos(angle), np.sin(angle)), 1)
             local = np.concatenate([np.column_stack((ring, np.full(len(ring), z)))
                                     for z in (-half_length, half_length)])
         elif shape is not None and shape.tag == 'sphere':
-            radius = float(shape.attrib['radius'])
+            radius = _number(shape.get('radius'), source)
             local = radius * np.array([(i, j, k) for i in (-1, 1) for j in (-1, 1)
                                        for k in (-1, 1)])
         else:
             name = 'nothing' if shape is None else repr(shape.tag)
             raise ConfigError(f'robot description {source}: collision of link '
                               f'{link.get("name")!r} is {name}; it takes box, cylinder, sphere')
-        placed = frame @ _transform(collision.find('origin'))
+        placed = frame @ _transform(collision.find('origin'), source)
         found.append(local @ placed[:3, :3].T + placed[:3, 3])
     return np.concatenate(found)
 
@@ -181,19 +222,18 @@ def _wheels(root: ET.Element, frames: dict[str, NDArray[np.float64]], source: st
     drive = next((p for p in root.iter('plugin') if 'DiffDrive' in p.get('name', '')), None)
     if drive is None:
         raise ConfigError(f'robot description {source}: no DiffDrive plugin in a <gazebo> block')
-    child = {j.get('name'): j.find('child').attrib['link']  # type: ignore[union-attr]
-             for j in root.findall('joint')}
+    child = {j.get('name'): _link(j, 'child', source) for j in root.findall('joint')}
 
     def value(tag: str) -> float:
         text = drive.findtext(tag)
         if text is None:
             raise ConfigError(f'robot description {source}: DiffDrive lacks <{tag}>')
-        return float(text)
+        return _number(text, source)
 
     sides = {}
     for side in ('left', 'right'):
         names = tuple((e.text or '').strip() for e in drive.findall(f'{side}_joint'))
-        unknown = [n for n in names if n not in child]
+        unknown = [n for n in names if child.get(n) not in frames]
         if unknown or not names:
             raise ConfigError(f'robot description {source}: DiffDrive {side}_joint '
                               f'{unknown or "missing"}; joints: {", ".join(map(str, child))}')
@@ -205,7 +245,7 @@ def _wheels(root: ET.Element, frames: dict[str, NDArray[np.float64]], source: st
         raise ConfigError(f'robot description {source}: left wheels at y {lateral["left"]:g}, '
                           f'right ones at {lateral["right"]:g}; left is +y')
     wheel_links = {child[n] for names in sides.values() for n in names}
-    friction = [float(block.findtext('mu1', '1.0')) for block in root.findall('gazebo')
+    friction = [_number(block.findtext('mu1', '1.0'), source) for block in root.findall('gazebo')
                 if block.get('reference') in wheel_links]
     return {'left_joints': sides['left'], 'right_joints': sides['right'],
             'wheel_radius': value('wheel_radius'), 'wheel_separation': separation,

@@ -75,6 +75,13 @@ def test_exact_section_wins_over_the_shared_one_in_any_order(tmp_path):
     ('policy: {reflex: false}', 'takes one key, ros__parameters'),
     ('- 1', 'takes a map'),
     ('{', 'not readable'),
+    ('policy: {ros__parameters: [1]}', 'a map below it'),
+    ('policy: {ros__parameters: 1, other: 2}', 'takes one key'),
+    ('policy: &a {ros__parameters: {}}\nsensor: *a', 'alias'),
+    ('policy: {ros__parameters: {a: 1, a: 2}}', 'twice'),
+    ('policy: {ros__parameters: {1: 2}}', 'not text'),
+    ('policy: !!python/object:object {}', 'not readable'),
+    ('policy: {ros__parameters: ' + '{a: ' * 50 + '1' + '}' * 51, 'nested'),
 ])
 def test_wrong_file_is_refused(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
@@ -92,3 +99,10 @@ def test_node_yaml_round_trip():
     values = {'a.b': 1e-05, 'c': [0.1, -2.0], 'd': '', 'e': True, 'f': '0', 'g': 3}
     assert yaml.safe_load(node_yaml({'/r1/sensor': values})) == {
         '/r1/sensor': {'ros__parameters': values}}
+
+
+@pytest.mark.parametrize('number', ['.inf', '-.inf', '.nan', '1.0e+999', '1e999', '"1"'])
+def test_number_that_is_none_is_refused_by_name(tmp_path, number):
+    path = write(tmp_path, f'policy: {{ros__parameters: {{goal_tolerance: {number}}}}}')
+    with pytest.raises(ConfigError, match='policy: goal_tolerance'):
+        checked('policy', read_parameters(path)['policy'])

@@ -1,5 +1,7 @@
 """Robot profiles: what they must state, and what is refused."""
 
+import math
+
 import pytest
 import yaml
 
@@ -46,6 +48,16 @@ def test_generic_states_its_shape_itself():
     ({'topics': {'scan': ''}}, 'not a topic name'),
     ({'description': 'no.xacro'}, 'no.xacro'),
     ({'stamped_cmd_vel': 1}, 'wrong type'),
+    ({'name': '../../etc/cron.d/x'}, 'name: '),
+    ({'name': 'r\nx'}, 'name: '),
+    ({'name': ''}, 'name: '),
+    ({'topics': {'scan': 'scan -p use_sim_time:=true'}}, 'not a topic name'),
+    ({'topics': {'scan': 'a//b'}}, 'not a topic name'),
+    ({'topics': {'scan': '../scan'}}, 'not a topic name'),
+    ({'description': '/etc/passwd'}, 'ends in .xacro'),
+    ({'description': '/dev/zero.xacro'}, '/dev/zero.xacro'),
+    ({'robot': {'max_speed': math.inf}}, 'footprint is missing|max_speed'),
+    ({'command_timeout': math.nan}, 'command_timeout: nan'),
 ])
 def test_wrong_profile_is_refused_with_file_and_reason(tmp_path, generic, change, said):
     with pytest.raises(ConfigError, match=said) as error:
@@ -74,6 +86,28 @@ def test_wrong_limit_is_refused_by_the_same_rules_as_a_parameter(tmp_path, gener
     generic['robot'] = {**generic['robot'], 'max_speed': 1.0, 'maximum': 1.0}
     with pytest.raises(ConfigError, match="unknown parameter 'maximum'"):
         load(tmp_path, generic)
+
+
+@pytest.mark.parametrize(('text', 'said'), [
+    ('a: &a [1]\nb: *a\n', 'alias'),
+    ('name: a\nname: b\n', 'twice'),
+    ('1: a\n', 'not text'),
+    ('name: !!python/object/apply:os.system ["true"]', 'not readable as YAML'),
+    ('name: ' + 'x' * 300_000, 'larger than'),
+])
+def test_hostile_file_is_refused(tmp_path, text, said):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as error:
+        load_profile(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_hostile_description_of_a_profile_is_refused(tmp_path, generic):
+    own = tmp_path / 'own.xacro'
+    own.write_text('<!DOCTYPE robot [<!ENTITY a "b">]><robot>&a;</robot>')
+    with pytest.raises(ConfigError, match='document type definition'):
+        load(tmp_path, {**generic, 'description': str(own)})
 
 
 def test_unknown_name_says_where_it_looked():

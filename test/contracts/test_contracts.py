@@ -1,6 +1,7 @@
 """Layout, interface table, weight cards and worlds."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -53,11 +54,41 @@ def test_a_good_card_is_accepted(weights):
     ({'layout_hash': 'f00'}, r"layout_hash is 'f00'"),
     ({'kind': 'encoder'}, r"kind is 'encoder', needed is 'actor'"),
     ({'nonsense': 1}, r'not readable'),
+    ({'seed': True}, r'seed is True, needed is a int'),
+    ({'metrics': None}, r'metrics is None'),
+    ({'model': {'d': 513}}, r'model.d is 513'),
+    ({'model': {'d': 10**400}}, r'model.d is 1000'),
+    ({'model': {'d': [32, -1]}}, r'model.d is \[32, -1\]'),
+    ({'model': {'d': math.inf}}, r'model.d is inf'),
+    ({'model': {'d': math.nan}}, r'model.d is nan'),
+    ({'model': {'d': {'e': 1}}}, r'model.d is'),
 ])
 def test_a_wrong_card_is_refused_by_name(weights, change, text):
     path = weights.with_suffix('.json')
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(card.WeightsError, match=text):
+        card.verify_weights(weights, 'actor')
+
+
+@pytest.mark.parametrize('text, said', [
+    ('[' * 100_000, 'not readable'),
+    ('{"kind": "actor", "kind": "actor"}', 'given twice'),
+    ('[]', 'takes the entries'),
+    ('{"kind": "actor"}', 'takes the entries'),
+    ('\x00', 'not readable'),
+    (' ' * 1_000_001, 'larger than'),
+    ('9' * 5000, 'not readable'),
+])
+def test_a_hostile_card_is_refused(weights, text, said):
+    weights.with_suffix('.json').write_text(text)
+    with pytest.raises(card.WeightsError, match=said):
+        card.verify_weights(weights, 'actor')
+
+
+def test_weights_beyond_the_bound_are_refused_before_they_are_read(weights):
+    with weights.open('r+b') as file:
+        file.truncate(10**13)  # a file with a hole: no machine could read it
+    with pytest.raises(card.WeightsError, match='10000000000000 bytes, the most'):
         card.verify_weights(weights, 'actor')
 
 
