@@ -36,3 +36,10 @@ def find(folder: str, name: str) -> Path:
             return path
     raise FileNotFoundError(f'{folder} file {name!r}: neither {shared} nor {given.absolute()} '
                             'exists')
+
+
+def log_folder() -> Path:
+    """Where ROS keeps logs (rcl_logging): ROS_LOG_DIR, else log in ROS_HOME, else ~/.ros/log."""
+    if os.environ.get('ROS_LOG_DIR'):
+        return Path(os.environ['ROS_LOG_DIR']).expanduser()
+    return Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser() / 'log'

@@ -86,7 +86,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic('observation/plan', 'nav_msgs/msg/Path', _L, 0, 'sensor', ('policy',),
           'route in odom'),
     Topic('perception/entities', 'sensor_msgs/msg/PointCloud2', _L, 20, 'perception',
-          ('policy',), 'a point per entity, fields as in the layout'),
+          ('policy', 'control'), 'a point per entity, fields as in the layout; is_dense false: '
+          'the encoder is unsure'),
     Topic('perception/relations', 'sensor_msgs/msg/Image', _L, 20, 'perception', (),
           '32FC1 n x n relation matrix'),
     Topic('perception/scan', 'sensor_msgs/msg/LaserScan', _L, 20, 'perception',

@@ -1,11 +1,16 @@
-"""How old each input is, on the clock that can be trusted."""
+"""How old each input is, and how often it comes, on the clock that can be trusted."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 from karpathy_control.contracts.types import NANOSECONDS
+
+_SMOOTH = 0.1  # weight of the newest interval in the mean one
+_SLOW = 0.45  # of the nominal rate: below it an input is slow; half is what many drivers give
+_DEADLINE = 2.5  # nominal periods after which a message has missed its deadline
 
 
 class Health(Enum):
@@ -21,9 +26,12 @@ class Health(Enum):
 class Input:
     """The stamps of one input: of the last message that was taken, and when it came."""
 
+    nominal: float = 0.0  # Hz by the interface table; 0: on change, no rate is expected
     stamp: int | None = None  # ns, node clock; None where the message has no stamp
     received: int | None = None  # ns, steady; None before the first message
     late: int = 0  # messages left out: older than the last, or the same again
+    missed: int = 0  # deadlines: messages that came much later than the rate says
+    interval: float = math.nan  # s between stamps, smoothed
 
     def take(self, stamp: int | None, received: int, max_age: float) -> bool:
         """Whether a message is newer than the last one; if so, remember it.
@@ -36,12 +44,28 @@ class Input:
                 and stamp <= self.stamp and received - self.received <= max_age * NANOSECONDS):
             self.late += 1
             return False
+        if stamp is not None and self.stamp is not None and stamp > self.stamp:
+            passed = (stamp - self.stamp) / NANOSECONDS
+            self.missed += self.nominal > 0.0 and passed * self.nominal > _DEADLINE
+            self.interval = passed if math.isnan(self.interval) else (
+                self.interval + _SMOOTH * (passed - self.interval))
         self.stamp, self.received = stamp, received
         return True
 
     def clear(self) -> None:
         """Forget the last message."""
         self.stamp = self.received = None
+        self.interval = math.nan
+
+    @property
+    def rate(self) -> float:
+        """Messages per second of stamps, smoothed; NaN before two have come."""
+        return 1.0 / self.interval
+
+    @property
+    def slow(self) -> bool:
+        """Whether it comes at less than half of its nominal rate."""
+        return self.rate < _SLOW * self.nominal
 
     def age(self, now: int, steady: int, sim_time: bool) -> float:
         """Seconds since the message; infinite before the first, negative from the future.

@@ -2,7 +2,7 @@
 
 For the node::
 
-    log = AuditLog(config.audit)                    # an empty folder: nothing is ever written
+    log = AuditLog(config.audit, logs)              # an empty folder: nothing is ever written
     kept = log.write(now, decision, state)          # after the command went out; never raises
     log.note(now, 'activated')                      # what is not a decision, on a line of its own
     log.close()
@@ -58,11 +58,14 @@ _NOWHERE = '\t'.join(['-'] * 5)
 
 
 class AuditLog:
-    """Writes decisions to `folder/audit-NNNNNN.log`, the highest number being the present file."""
+    """Writes decisions to `folder/audit-NNNNNN.log`, the highest number being the present file.
 
-    def __init__(self, config: AuditConfig) -> None:
+    A folder that is not absolute is one in `logs`.
+    """
+
+    def __init__(self, config: AuditConfig, logs: Path = Path()) -> None:
         self.config = config
-        self._folder = Path(config.folder).expanduser() if config.folder else None
+        self._folder = logs / Path(config.folder).expanduser() if config.folder else None
         self._fd: int | None = None
         self._size = 0  # bytes of the present file
         self._number = 0

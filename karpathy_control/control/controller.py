@@ -1,15 +1,14 @@
 """The controller: every input in, one command out. No ROS, no torch, no clock of its own.
 
-Messages are noted as they come; everything is decided in `tick`: sensor data enters the gate's
-memory at the pose that odometry had at its stamp, the supervisor judges the inputs, and the
-proposal of the one who may command goes through the gate. A controller that may not drive ramps
-the last command to zero within the time that the supervisor leaves it.
+Messages are noted as they come (control.intake); everything is decided in `tick`: sensor data
+enters the gate's memory at the pose that odometry had at its stamp, the supervisor judges the
+inputs, and the proposal of the one who may command goes through the gate. A controller that may
+not drive ramps the last command to zero within the time that the supervisor leaves it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,29 +17,23 @@ from numpy.typing import NDArray
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS
 from karpathy_control.contracts.modes import Mode, Override, Reason
-from karpathy_control.contracts.types import (
-    NANOSECONDS,
-    Action,
-    Command,
-    DepthPoints,
-    ImuSample,
-    RawScan,
-    Scan,
-    State,
-)
-from karpathy_control.control.ages import Health, Input
-from karpathy_control.control.gate import BRAKING, LIMITED, Gate
+from karpathy_control.contracts.types import NANOSECONDS, Command, DepthPoints, Pose2, RawScan
+from karpathy_control.control.ages import Health
+from karpathy_control.control.gate import BRAKING, LIMITED, UNAVOIDABLE, Gate
 from karpathy_control.control.goals import GoalKeeper
+from karpathy_control.control.intake import Intake
 from karpathy_control.control.limits import braking_time
-from karpathy_control.control.odometry import OdometryHistory
+from karpathy_control.control.rules import EMPTY, Rules, RuleVerdict, Zone, fence_points, inside
+from karpathy_control.control.rules import limits as rule_limits
 from karpathy_control.control.supervisor import Snapshot, Verdict, transition
 
 _SETTLE = NANOSECONDS  # odometry must be consistent this long after a jump
 _INVALID_SHOWN = NANOSECONDS  # steady; a refused message shows in the reasons this long
-_BACK = NANOSECONDS // 2  # an odometry stamp this far behind the last one is a clock set back
+_DEADLINE = NANOSECONDS // 25  # steady; ticks farther apart have missed their deadline of 20 ms
 _POSES = 8  # of the braking manoeuvre, for display
-_INPUTS = ('scan', 'depth', 'camera_scan', 'odom', 'imu', 'action', 'teleop')
-_SOURCES = {'policy/action': 'action', 'cmd_vel_teleop': 'teleop'}
+_FENCE_SPACING = 0.05  # m, far less than any footprint is wide
+_REASON_OF = {LIMITED: Reason.GATE_LIMITED, BRAKING: Reason.GATE_BRAKING,
+              UNAVOIDABLE: Reason.UNAVOIDABLE}
 
 
 @dataclass(frozen=True)
@@ -59,123 +52,29 @@ class Decision:
     proposal: Command = field(default_factory=Command)
 
 
-class Controller:
+class Controller(Intake):
     """Fusion, supervision and gate of one robot.
 
-    `received` and `steady` are nanoseconds of CLOCK_MONOTONIC, stamps and `now` nanoseconds of
-    the node clock. Messages whose numbers are not finite are refused and counted.
+    Takes messages by the methods of Intake and decides in `tick`. `steady` is in nanoseconds of
+    CLOCK_MONOTONIC, `now` in nanoseconds of the node clock.
     """
 
-    def __init__(self, config: ControlConfig) -> None:
-        self.config = config
+    def __init__(self, config: ControlConfig, rules: Rules = EMPTY) -> None:
+        super().__init__(config)
+        self._rules = rules
+        self._fenced: tuple[Zone, ...] = ()
         self._gate = Gate(config)
         self._goals = GoalKeeper(config.goal)
-        self._odometry = OdometryHistory()
-        self._inputs = {name: Input() for name in _INPUTS}
-        self._clock = Input()
-        self._pending: deque[RawScan | DepthPoints | Scan] = deque(maxlen=16)
-        self._action: Action | None = None
-        self._action_invalid = False
-        self._teleop = Command()
-        self._emergency = self._emergency_input = False
         self._commanders = 0
+        self._audit_lost = False
         self._now: int | None = None
-        self._jumped_back = False
-        self._jump_stamp: int | None = None
+        self._ticked: int | None = None  # steady, ns
         self._command = Command()
         self._stop: tuple[Command, int, int] | None = None  # from, steady begin and end, ns
-        self._counts: dict[str, int] = {}
-        self._invalid: dict[str, int] = {}
         self._invalid_until = 0
-        self._invalid_new = False
-        self._refused = ''
         self._intervening = False
 
-    # -- inputs -------------------------------------------------------------------------------
-
-    def on_scan(self, scan: RawScan, received: int) -> None:
-        """Take a raw scan; single ranges may be NaN or infinite, its geometry may not."""
-        numbers = (scan.angle_min, scan.angle_increment, scan.range_min, scan.range_max)
-        if (not all(map(math.isfinite, numbers)) or scan.angle_increment == 0.0
-                or scan.range_max <= scan.range_min or len(scan.ranges) < 2):
-            self.on_invalid('scan', f'{len(scan.ranges)} ranges, angle_min, angle_increment, '
-                            f'range_min, range_max {numbers}')
-        elif self._inputs['scan'].take(scan.stamp, received, self.config.max_age.scan):
-            self._pending.append(scan)
-
-    def on_odom(self, state: State, received: int) -> None:
-        """Take odometry."""
-        numbers = (state.x, state.y, state.yaw, state.v, state.w)
-        if not all(map(math.isfinite, numbers)):
-            self.on_invalid('odom', f'x, y, yaw, v, w {numbers}')
-            return
-        latest = self._odometry.latest
-        if latest is not None and state.stamp < latest.stamp - _BACK:
-            self._forget_time()
-        if not self._inputs['odom'].take(state.stamp, received, self.config.max_age.odom):
-            return
-        latest = self._odometry.latest
-        if latest is not None and state.stamp <= latest.stamp:
-            self._odometry.clear()
-        if self._odometry.add(state, self.config.odom_jump):
-            self._count('odom_jumps')
-            self._jump_stamp = state.stamp
-            self._gate.forget()
-            self._pending.clear()
-
-    def on_imu(self, sample: ImuSample, received: int) -> None:
-        """Take an inertial sample."""
-        if not all(map(math.isfinite, (*sample.angular_velocity, *sample.linear_acceleration))):
-            self.on_invalid('imu', 'a value is not finite')
-        else:
-            self._inputs['imu'].take(sample.stamp, received, self.config.max_age.imu)
-
-    def on_depth_points(self, points: DepthPoints, received: int) -> None:
-        """Take height-filtered depth; points that are not finite are left out by the gate."""
-        if points.xyz.ndim != 2 or points.xyz.shape[1] != 3 or len(points.kind) != len(points.xyz):
-            self.on_invalid('depth', f'xyz {points.xyz.shape}, kind {points.kind.shape}; '
-                            'accepted are (n, 3) and (n,)')
-        elif self._inputs['depth'].take(points.stamp, received, self.config.max_age.camera):
-            self._pending.append(points)
-
-    def on_camera_scan(self, scan: Scan, received: int) -> None:
-        """Take what perception says of the camera's view; it only adds obstacles."""
-        if scan.ranges.shape != (SCAN_BEAMS,):
-            self.on_invalid('camera_scan', f'{scan.ranges.shape} ranges; accepted is '
-                            f'({SCAN_BEAMS},)')
-        elif self._inputs['camera_scan'].take(scan.stamp, received, self.config.max_age.camera):
-            self._pending.append(scan)
-
-    def on_action(self, action: Action, received: int) -> None:
-        """Take a proposal of the policy."""
-        if not (math.isfinite(action.command.v) and math.isfinite(action.command.w)):
-            self.on_invalid('action', f'v, w {action.command.v}, {action.command.w}')
-        elif self._inputs['action'].take(action.stamp, received, self.config.max_age.action):
-            self._action, self._action_invalid = action, False
-
-    def on_teleop(self, command: Command, stamp: int | None, received: int) -> None:
-        """Take a command of a person; each holds for max_age.teleop."""
-        if not (math.isfinite(command.v) and math.isfinite(command.w)):
-            self.on_invalid('teleop', f'v, w {command.v}, {command.w}')
-        elif self._inputs['teleop'].take(stamp or None, received, self.config.max_age.teleop):
-            self._teleop = command
-
-    def on_clock(self, stamp: int, received: int) -> None:
-        """Take simulated time."""
-        if self._clock.stamp is None or stamp != self._clock.stamp:
-            self._clock.stamp, self._clock.received = stamp, received
-
-    def on_emergency_stop(self, pressed: bool) -> None:
-        """Latch the stop where `pressed`; false alone releases nothing."""
-        self._emergency_input = pressed
-        self._emergency = self._emergency or pressed
-
-    def reset_emergency_stop(self) -> tuple[bool, str]:
-        """Release the latch, unless the input still says stop. Returns (done, text)."""
-        if self._emergency_input:
-            return False, 'emergency_stop is still true; publish false first'
-        self._emergency = False
-        return True, 'emergency stop released'
+    # -- goals and life -----------------------------------------------------------------------
 
     def on_goal(self, x: float, y: float) -> None:
         """Take a goal in odom, m; it pre-empts the last."""
@@ -193,22 +92,13 @@ class Controller:
         """Give the goal up. Returns (done, text)."""
         return self._goals.cancel()
 
-    def on_invalid(self, source: str, text: str) -> None:
-        """Note a refused message. One from the policy or a person ends what they had said."""
-        self._invalid[source] = self._invalid.get(source, 0) + 1
-        self._refused = f'{source}: {text}'
-        self._invalid_new = True
-        name = _SOURCES.get(source, source)
-        if name == 'action':
-            self._action, self._action_invalid = None, True
-        elif name == 'teleop':
-            self._inputs['teleop'].clear()
-
     def set_commanders(self, n: int) -> None:
         """Say how many publishers of cmd_vel there are, this one included."""
         self._commanders = n
 
-    # -- life ---------------------------------------------------------------------------------
+    def set_audit_lost(self, lost: bool) -> None:
+        """Say whether the last decision could not be written to the log."""
+        self._audit_lost = lost
 
     def configure(self, config: ControlConfig) -> None:
         """Take a changed configuration while running."""
@@ -218,10 +108,10 @@ class Controller:
 
     def deactivate(self) -> None:
         """Forget inputs, goal and memory; the robot does not go on by itself afterwards."""
-        self._forget_time()
-        self._jumped_back = False
+        self.forget_time()
+        self.jumped_back = self.memory_void = False
         self._goals.cancel()
-        self._command, self._stop = Command(), None
+        self._command, self._stop, self._ticked = Command(), None, None
         self._gate.reset()
 
     def warm_up(self) -> None:
@@ -236,28 +126,23 @@ class Controller:
         gate.filter(pose, pair, [[10.0, 0.0]], 0.1)
         gate.braking(pose[0], [0.5, 0.1])
 
-    def _forget_time(self) -> None:
-        """Drop everything that carries a stamp: the clock was set back."""
-        for item in self._inputs.values():
-            item.clear()
-        self._odometry.clear()
-        self._pending.clear()
-        self._gate.forget()
-        self._action, self._action_invalid = None, False
-        self._jump_stamp = None
-        self._jumped_back = True
-
     # -- the loop -----------------------------------------------------------------------------
 
     def tick(self, now: int, steady: int, sim_time: bool) -> Decision:
         """Decide the command for this moment."""
+        if self._ticked is not None and steady - self._ticked > _DEADLINE:
+            self.count('missed_ticks')
+        self._ticked = steady
         if self._now is not None and now < self._now:
-            self._count('clock_jumps')
-            self._forget_time()
+            self.count('clock_jumps')
+            self.forget_time()
         self._now = now
         self._ingest(now)
-        snapshot = self._snapshot(now, steady, sim_time)
-        latest = self._odometry.latest
+        latest = self.odometry.latest
+        rule = RuleVerdict()
+        if latest is not None:
+            rule = self._apply_rules(latest.pose, now, steady, sim_time)
+        snapshot = self._snapshot(now, steady, sim_time, rule)
         if latest is not None and snapshot.odom is Health.FRESH:
             verdict = transition(snapshot)
             self._goals.update(latest.x, latest.y, now / NANOSECONDS,
@@ -266,104 +151,127 @@ class Controller:
                                goal_reason=self._goals.reason, goal_blocked=self._goals.blocked)
         verdict = transition(snapshot)
         if verdict.mode in (Mode.STOPPED, Mode.EMERGENCY_STOP):
-            return self._halt(verdict, snapshot, now, steady)
-        return self._drive(verdict, snapshot, now)
+            return self._halt(verdict, snapshot, rule, now, steady)
+        return self._drive(verdict, snapshot, rule, now)
 
     def _ingest(self, now: int) -> None:
         """Hand what has arrived to the gate, each at the pose of its stamp.
 
         Data from before the history, or stamped beyond what odometry can be extrapolated to, is
-        left out and counted; so is what comes from the future.
+        left out and counted; so are what comes from the future and a scan that is frozen.
         """
         robot = self.config.robot
-        while self._pending:
-            item = self._pending.popleft()
-            pose = self._odometry.pose_at(item.stamp)
+        while self.pending:
+            item = self.pending.popleft()
+            pose = self.odometry.pose_at(item.stamp)
             ahead = (item.stamp - now) / NANOSECONDS
             if pose is None or ahead > self.config.future_tolerance:
-                self._count('unplaced')
+                self.count('unplaced')
                 continue
+            if isinstance(item, RawScan):
+                self.watch_lidar(item)
+            self._drop_void_memory()
             where = [[pose.x, pose.y, pose.yaw]]
             time = item.stamp / NANOSECONDS
-            if isinstance(item, RawScan):
+            if isinstance(item, DepthPoints):
+                self._gate.observe_depth(where, item.xyz[:, :2], item.kind, len(item.kind),
+                                         item.origin, time)
+            elif not isinstance(item, RawScan):
+                self._gate.observe_camera_scan(where, item.ranges, time)
+            elif not self.lidar_frozen:
                 x, y, _, roll, _, yaw = robot.lidar_pose
                 flip = -1.0 if math.cos(roll) < 0.0 else 1.0  # mounted upside down
                 self._gate.observe_scan(where, item.ranges, flip * item.angle_min,
                                         flip * item.angle_increment, (x, y, yaw), item.range_min,
                                         item.range_max, time)
-            elif isinstance(item, DepthPoints):
-                self._gate.observe_depth(where, item.xyz[:, :2], item.kind, len(item.kind),
-                                         item.origin, time)
-            else:
-                self._gate.observe_camera_scan(where, item.ranges, time)
+        self._drop_void_memory()
 
-    def _snapshot(self, now: int, steady: int, sim_time: bool) -> Snapshot:
+    def _drop_void_memory(self) -> None:
+        if self.memory_void:
+            self.memory_void = False
+            self._gate.forget()
+
+    def _apply_rules(self, pose: Pose2, now: int, steady: int, sim_time: bool) -> RuleVerdict:
+        """What the rules say here and now; fences the zones in which the robot does not stand.
+
+        Only a person drives inside a keep-out zone, and is not to be held in it by its border.
+        """
+        fenced = tuple(zone for zone in self._rules.keep_out
+                       if not inside(zone.polygon, pose.x, pose.y))
+        if fenced != self._fenced:
+            self._fenced = fenced
+            self._gate.fence(fence_points(Rules(keep_out=fenced), _FENCE_SPACING))
+        age = self.inputs['entities'].age(now, steady, sim_time)
+        known = -self.config.future_tolerance <= age <= self.config.max_age.camera
+        return rule_limits(self._rules, pose, self.table if known else None)
+
+    def _snapshot(self, now: int, steady: int, sim_time: bool, rule: RuleVerdict) -> Snapshot:
         config, limits = self.config, self.config.max_age
-        bounds = {'scan': limits.scan, 'depth': limits.camera, 'camera_scan': limits.camera,
-                  'odom': limits.odom, 'imu': limits.imu, 'action': limits.action,
-                  'teleop': limits.teleop}
-        health = {name: item.health(now, steady, sim_time, bounds[name], config.future_tolerance)
-                  for name, item in self._inputs.items()}
-        ages = {name: item.age(now, steady, sim_time) for name, item in self._inputs.items()}
+        health = self.health(now, steady, sim_time)
+        ages = {name: item.age(now, steady, sim_time) for name, item in self.inputs.items()}
         # A person's dead-man switch runs on the steady clock too, whatever the simulated one does.
-        teleop = self._inputs['teleop']
+        teleop = self.inputs['teleop']
         if teleop.received is not None and (
                 steady - teleop.received > limits.teleop * NANOSECONDS):
             health['teleop'] = Health.STALE
         stalled = False
         if sim_time:
-            silence = (math.inf if self._clock.received is None
-                       else (steady - self._clock.received) / NANOSECONDS)
+            silence = (math.inf if self.clock.received is None
+                       else (steady - self.clock.received) / NANOSECONDS)
             ages['clock'] = silence
             stalled = silence > limits.clock
-        if self._invalid_new:
-            self._invalid_new = False
+        if self.invalid_new:
+            self.invalid_new = False
             self._invalid_until = steady + _INVALID_SHOWN
-        if self._jumped_back and self._command == Command() and (
+        if self.jumped_back and self._command == Command() and (
                 health['odom'] is Health.FRESH
                 and Health.FRESH in (health['scan'], health['depth'])):
-            self._jumped_back = False
-        latest = self._odometry.latest
-        if self._jump_stamp is not None and latest is not None and (
-                latest.stamp - self._jump_stamp >= _SETTLE):
-            self._jump_stamp = None
+            self.jumped_back = False
+        latest = self.odometry.latest
+        if self.jump_stamp is not None and latest is not None and (
+                latest.stamp - self.jump_stamp >= _SETTLE):
+            self.jump_stamp = None
         return Snapshot(
             **health, ages=ages, require_imu=config.require_imu,
-            camera_only_speed=config.gate.camera_only_speed, emergency=self._emergency,
+            camera_only_speed=config.gate.camera_only_speed, emergency=self.emergency,
             second_commander=self._commanders > 1, clock_stalled=stalled,
-            clock_jumped_back=self._jumped_back, odom_jump=self._jump_stamp is not None,
-            action_invalid=self._action_invalid, input_invalid=steady < self._invalid_until,
+            clock_jumped_back=self.jumped_back, odom_jump=self.jump_stamp is not None,
+            motion_disagrees=self.motion_disagrees, lidar_frozen=self.lidar_frozen,
+            unsure=self.table is None, slow=any(item.slow for item in self.inputs.values()),
+            action_invalid=self.action_invalid, input_invalid=steady < self._invalid_until,
+            audit_lost=self._audit_lost, audit_required=config.audit.required,
+            keep_out=rule.keep_out_inside, rule_speed=rule.speed_limit,
             goal=self._goals.goal is not None, goal_reason=self._goals.reason,
             goal_blocked=self._goals.blocked)
 
-    def _drive(self, verdict: Verdict, snapshot: Snapshot, now: int) -> Decision:
+    def _drive(self, verdict: Verdict, snapshot: Snapshot, rule: RuleVerdict, now: int
+               ) -> Decision:
         """Pass the proposal of the one who commands through the gate."""
-        latest = self._odometry.latest
+        latest = self.odometry.latest
         assert latest is not None  # the supervisor lets nobody drive without odometry
         self._stop = None
         proposal, stamp = Command(), 0
         if verdict.override is Override.TELEOP:
-            proposal = self._teleop
+            proposal = self.teleop
         elif verdict.override is Override.POLICY:
-            assert self._action is not None  # nor the policy without an action
-            proposal, stamp = self._action.command, self._action.stamp
+            assert self.action is not None  # nor the policy without an action
+            proposal, stamp = self.action.command, self.action.stamp
         result = self._gate.filter(
             [[latest.x, latest.y, latest.yaw]], [[latest.v, latest.w]],
             [[proposal.v, proposal.w]], now / NANOSECONDS, verdict.speed_limit,
             None if verdict.reverse else 0.0)
         command = Command(float(result.applied[0, 0]), float(result.applied[0, 1]))
-        status = int(result.status[0])
-        limited = status in (LIMITED, BRAKING)
-        if limited and not self._intervening:
-            self._count('interventions')
-        self._intervening = limited
-        reasons = verdict.reasons
-        if limited:
-            reasons += (Reason.GATE_BRAKING if status == BRAKING else Reason.GATE_LIMITED,)
-        return self._decide(replace(verdict, reasons=reasons), snapshot, command, proposal, stamp,
-                            limited, float(result.clearance[0]))
+        reason = _REASON_OF.get(int(result.status[0]))
+        if reason is not None:
+            if not self._intervening:
+                self.count('interventions')
+            verdict = replace(verdict, reasons=(*verdict.reasons, reason))
+        self._intervening = reason is not None
+        return self._decide(verdict, snapshot, rule, command, proposal, stamp,
+                            float(result.clearance[0]))
 
-    def _halt(self, verdict: Verdict, snapshot: Snapshot, now: int, steady: int) -> Decision:
+    def _halt(self, verdict: Verdict, snapshot: Snapshot, rule: RuleVerdict, now: int,
+              steady: int) -> Decision:
         """Brake on the arc of the last command, down to zero in the time that is left."""
         left = round(verdict.stop_within * NANOSECONDS)
         if self._stop is None:
@@ -379,30 +287,26 @@ class Controller:
         command = Command(start.v * share, start.w * share)
         self._intervening = False
         self._gate.record([[command.v, command.w]], now / NANOSECONDS)
-        return self._decide(verdict, snapshot, command, Command(), 0, False, math.nan)
+        return self._decide(verdict, snapshot, rule, command, Command(), 0, math.nan)
 
-    def _decide(self, verdict: Verdict, snapshot: Snapshot, command: Command, proposal: Command,
-                stamp: int, limited: bool, clearance: float) -> Decision:
+    def _decide(self, verdict: Verdict, snapshot: Snapshot, rule: RuleVerdict, command: Command,
+                proposal: Command, stamp: int, clearance: float) -> Decision:
         self._command = command
-        latest = self._odometry.latest
+        latest = self.odometry.latest
         braking = np.zeros((0, 3))
         if latest is not None:
             poses = self._gate.braking((latest.x, latest.y, latest.yaw), (command.v, command.w))
             braking = poses[np.linspace(0, len(poses) - 1, min(_POSES, len(poses))).astype(int)]
         values = {f'age_{name}_ms': f'{1000.0 * age:.0f}' for name, age in snapshot.ages.items()}
-        values |= {f'late_{name}': str(item.late) for name, item in self._inputs.items()
-                   if item.late}
-        values |= {f'invalid_{name}': str(n) for name, n in self._invalid.items()}
-        values |= {name: str(n) for name, n in self._counts.items()}
+        values |= self.values()
         values['override'] = verdict.override.value
         values['clearance'] = f'{clearance:.3f}'
         values.setdefault('interventions', '0')
+        if rule.names:
+            values['rules'] = ', '.join(rule.names)
         if latest is not None and self._goals.goal is not None:
             values['goal_distance'] = f'{self._goals.distance(latest.x, latest.y):.3f}'
-        if self._refused or self._goals.text:
-            values['refused'] = self._goals.text or self._refused
-        return Decision(command, verdict.mode, verdict.reasons, verdict.override, stamp, limited,
-                        self._goals.goal, values, braking, proposal)
-
-    def _count(self, name: str) -> None:
-        self._counts[name] = self._counts.get(name, 0) + 1
+        if self.refused or self._goals.text:
+            values['refused'] = self._goals.text or self.refused
+        return Decision(command, verdict.mode, verdict.reasons, verdict.override, stamp,
+                        self._intervening, self._goals.goal, values, braking, proposal)

@@ -37,7 +37,7 @@ class Row:
 
 
 _LIDAR = ('lidar_lost', 'lidar_frozen')
-_CAMERA = ('camera_lost', 'camera_frozen')
+_CAMERA = ('camera_lost',)
 _LEARNED = ('perception_silent', 'fallback')
 _ODOM = ('odom_lost', 'odom_jump', 'motion_disagrees', 'clock_jumped_back')
 _IMU = ('imu_lost', 'motion_disagrees')
@@ -53,7 +53,8 @@ SENSOR_FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
                ('silent', 'frozen', 'stuck', 'late', 'early', 'jumping', 'frame')),
     'image': (('camera/image_raw',), (*_CAMERA, *_LEARNED),
               (*_TIME, 'size', 'encoding', 'frame', 'saturated')),
-    'depth': (('camera/depth',), _CAMERA, (*_TIME, 'nan', 'inf', 'size', 'encoding', 'frame')),
+    'depth': (('camera/depth',), ('depth_lost', *_CAMERA),
+              (*_TIME, 'nan', 'inf', 'size', 'encoding', 'frame')),
     'camera_info': (('camera/camera_info',), (*_CAMERA, *_LEARNED), ('nan', 'size', 'frame')),
     'odom': (('odom',), _ODOM, (*_TIME, 'nan', 'inf', 'frame', 'bias')),
     'imu': (('imu',), _IMU, (*_TIME, 'nan', 'inf', 'frame', 'bias')),

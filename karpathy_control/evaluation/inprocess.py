@@ -20,7 +20,13 @@ from karpathy_control.contracts.config import (
 )
 from karpathy_control.contracts.geometry import to_frame
 from karpathy_control.contracts.modes import Reason
-from karpathy_control.contracts.types import NANOSECONDS, Action, Command, Observation, Scan
+from karpathy_control.contracts.types import (
+    NANOSECONDS,
+    Action,
+    Command,
+    Entities,
+    Observation,
+)
 from karpathy_control.contracts.world import World
 from karpathy_control.control.controller import Controller
 from karpathy_control.perception.runtime import PerceptionRuntime
@@ -78,7 +84,7 @@ class InProcessLoop:
         self._control = Controller(config.control)
         self._sensor.on_camera_model(self.world.camera_model())
         self._command = Command()
-        self._pending: list[tuple[int, Observation, Scan | None, Action]] = []
+        self._pending: list[tuple[int, Observation, Entities, Action]] = []
         self._goal: tuple[float, float] | None = None
         self._next_tick = 0
         rates = {'odometry': config.sim.odometry.rate, 'imu': config.sim.imu.rate,
@@ -174,16 +180,17 @@ class InProcessLoop:
         """Perception and policy on one set; the result acts `delay` after its stamp."""
         entities = self._perception.step(observation)
         action = self._policy.step(observation, entities)
-        self._pending.append((observation.stamp + self._delay, observation,
-                              entities.camera_scan, action))
+        self._pending.append((observation.stamp + self._delay, observation, entities, action))
 
     def _act(self, stamp: int) -> None:
         while self._pending and self._pending[0][0] <= stamp:
-            _, observation, camera_scan, action = self._pending.pop(0)
+            _, observation, entities, action = self._pending.pop(0)
+            self._control.on_observation(observation.stamp, stamp)
+            self._control.on_entities(entities.table, entities.unsure, observation.stamp, stamp)
             if observation.depth_points is not None:
                 self._control.on_depth_points(observation.depth_points, stamp)
-            if camera_scan is not None:
-                self._control.on_camera_scan(camera_scan, stamp)
+            if entities.camera_scan is not None:
+                self._control.on_camera_scan(entities.camera_scan, stamp)
             self._control.on_action(action, stamp)
             self._tick()
 

@@ -114,7 +114,8 @@ class FrozenScan:
 
     def update(self, scan: RawScan, base: Pose2) -> bool:
         """Take a scan and the pose of base (odom) at its stamp; returns the verdict."""
-        ranges = scan.ranges.astype(np.float64)
+        with np.errstate(invalid='ignore'):  # a NaN may be a signalling one
+            ranges = scan.ranges.astype(np.float64)
         hit = (ranges > 0.0) & (ranges >= scan.range_min) & (ranges < scan.range_max - SAME)
         return self._take(scan.stamp, compose(base, self._mount), np.where(hit, ranges, np.nan),
                           (self._flip * scan.angle_min, self._flip * scan.angle_increment))

@@ -16,7 +16,7 @@ from rclpy.publisher import Publisher
 
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError
-from karpathy_control.nodes.convert import InvalidMessage
+from karpathy_control.nodes.convert import FrameGuard, InvalidMessage
 from karpathy_control.nodes.params import NodeParameters
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import ConfigureError
@@ -129,14 +129,19 @@ class LoopNode(LifecycleNode, Generic[T]):
         """Subscribe to a row of the table; the handler gets the message and its receipt (ns).
 
         A message that fails its checks is counted and logged, never raised into the executor.
+        What a robot sends must stay in one frame: its pose is a parameter, so data from another
+        would be put in the wrong place.
         """
         row = topic(name)
+        frames = FrameGuard() if row.writer == 'sim' and not row.name.startswith('/') else None
 
         def callback(message: Any) -> None:
             received = steady()
             if not (self.active or always):
                 return
             try:
+                if frames is not None:
+                    frames.check(message)
                 handler(message, received)
             except InvalidMessage as error:
                 self.on_invalid(name, str(error))

@@ -15,11 +15,14 @@ from geometry_msgs.msg import Point
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
+from karpathy_control.bringup.resources import find, log_folder
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.geometry import from_frame, rotation_rpy
 from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.contracts.types import Action, Command, Pose2, State
+from karpathy_control.control.audit import AuditLog
 from karpathy_control.control.controller import Controller, Decision
+from karpathy_control.control.rules import EMPTY, load_rules
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
@@ -28,7 +31,7 @@ from karpathy_control.nodes.spin import run
 TICK = 0.02  # s, steady
 STATE_PERIOD = 0.05  # s
 MARKER_PERIOD = 0.2  # s
-COMMANDER_PERIOD = 0.2  # s
+COMMANDER_PERIOD = 0.05  # s
 _STOPPED = (Mode.STOPPED, Mode.EMERGENCY_STOP, Mode.INACTIVE)
 _DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
 _TWIST = {True: 'geometry_msgs/msg/TwistStamped', False: 'geometry_msgs/msg/Twist'}
@@ -54,12 +57,14 @@ class ControlNode(LoopNode[ControlConfig]):
     def build(self) -> None:
         """Create controller, publishers, subscriptions and services."""
         robot, twist = self.config.robot, _TWIST[self.config.stamped_cmd_vel]
-        self._controller = Controller(self.config)
+        rules = load_rules(find('config', self.config.rules)) if self.config.rules else EMPTY
+        self._controller = Controller(self.config, rules)
         self._controller.warm_up()
         self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
         self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
         self._goal: tuple[float, float] | None = None
         self._actions: dict[int, int] = {}
+        self._audit = AuditLog(self.config.audit, log_folder() / self.get_namespace().strip('/'))
         self._goal_out = self.publisher('control/goal')
         self._markers = self.publisher('control/markers')
         self.listen('scan', self._on_scan)
@@ -68,6 +73,7 @@ class ControlNode(LoopNode[ControlConfig]):
         self.listen('observation/depth_points', self._on_depth_points)
         self.listen('observation/goal', self._on_observed_goal)
         self.listen('perception/scan', self._on_camera_scan)
+        self.listen('perception/entities', self._on_entities)
         self.listen('policy/action', self._on_action)
         self.listen('goal_pose', self._on_goal_pose)
         self.listen('cmd_vel_teleop', self._on_teleop, type_name=twist)
@@ -79,16 +85,24 @@ class ControlNode(LoopNode[ControlConfig]):
         self.steady_timer(MARKER_PERIOD, self._publish_markers)
         self.steady_timer(COMMANDER_PERIOD, self._count_commanders)
 
+    def activated(self) -> None:
+        """Begin the log of decisions."""
+        self._audit.note(self.now(), f'activated: {self.config}')
+
     def deactivated(self) -> None:
         """Stop the robot: this is the last word of an active controller."""
         self._controller.deactivate()
         self._decision = None
         self._publish_command(Command())
+        self._audit.note(self.now(), 'deactivated: zero')
+        self._audit.close()
 
     def reconfigured(self) -> None:
         """Hand a live parameter change on."""
         if hasattr(self, '_controller'):
             self._controller.configure(self.config)
+            self._audit.config = self.config.audit
+            self._audit.note(self.now(), f'parameters: {self.config}')
 
     def on_invalid(self, source: str, text: str) -> None:
         """A refused message also counts against its input."""
@@ -113,6 +127,10 @@ class ControlNode(LoopNode[ControlConfig]):
 
     def _on_camera_scan(self, message: Any, received: int) -> None:
         self._controller.on_camera_scan(convert.layout_scan(message), received)
+
+    def _on_entities(self, message: Any, received: int) -> None:
+        self._controller.on_entities(convert.entities_table(message), convert.unsure(message),
+                                     convert.stamp_ns(message.header), received)
 
     def _on_action(self, message: Any, received: int) -> None:
         command, stamp = convert.command(message)
@@ -145,7 +163,8 @@ class ControlNode(LoopNode[ControlConfig]):
         self.get_logger().info(f'goal {goal[0]:.2f} {goal[1]:.2f} in odom')
 
     def _on_observed_goal(self, message: Any, received: int) -> None:
-        """After a restart of control, take over the goal that the sensor still carries."""
+        """Sensor is alive; after a restart of control, take over the goal that it carries."""
+        self._controller.on_observation(convert.stamp_ns(message.header), received)
         if self._goal is None and message.header.frame_id and self._odom is not None:
             point = convert.position(message)
             goal = from_frame([point], self._odom.pose)[0]
@@ -168,8 +187,10 @@ class ControlNode(LoopNode[ControlConfig]):
         if not self.active:
             self._publish_command(Command())
             return
-        decision = self._controller.tick(self.now(), steady(), self.sim_time)
+        now = self.now()
+        decision = self._controller.tick(now, steady(), self.sim_time)
         self._publish_command(decision.command)
+        self._controller.set_audit_lost(not self._audit.write(now, decision, self._odom))
         self._decision = decision
         received = self._actions.pop(decision.stamp, None)
         if received is not None:

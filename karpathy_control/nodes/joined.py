@@ -27,6 +27,10 @@ class JoinedNode(LoopNode[T]):
             self.listen(name, self._collector(part, read))
         self._deadline = self.steady_timer(IDLE * 1e-9, self._expire)
 
+    def ended_by(self, part: str, stamp: int, received: int) -> str:
+        """Which part ends the sets, now that this one has come; a subclass may change its mind."""
+        return self._join.anchor
+
     def on_set(self, stamp: int, parts: dict[str, Any], received: int) -> None:
         """Act on one set; `received` is when its anchor came, steady ns."""
         raise NotImplementedError
@@ -49,6 +53,7 @@ class JoinedNode(LoopNode[T]):
             if ahead > FUTURE:
                 raise convert.InvalidMessage(f'stamp {ahead * 1e-9:.3f} s ahead of now; it takes '
                                              f'at most {FUTURE * 1e-9:g}')
+            self._join.end_by(self.ended_by(part, stamp, received))
             if part == self._join.anchor:
                 self._arrived[stamp] = received
             self._release(self._join.add(part, stamp, read(message), steady()))

@@ -61,7 +61,8 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         if entities.camera_scan is not None:
             self._scan.publish(convert.layout_scan_message(entities.camera_scan, base))
         # Entities last: they are the anchor on which the policy joins.
-        self._entities.publish(convert.entities_message(entities.table, stamp, base))
+        self._entities.publish(convert.entities_message(
+            entities.table, stamp, base, entities.unsure))
         self.stages.add(stamp, received, steady())
         self._extras = entities.extras
         if self._relations.get_subscription_count():

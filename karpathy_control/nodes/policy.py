@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import PolicyConfig
-from karpathy_control.contracts.types import Entities, Observation
+from karpathy_control.contracts.types import NANOSECONDS, Entities, Observation
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import steady
+from karpathy_control.nodes.join import AnchorChoice
 from karpathy_control.nodes.joined import JoinedNode
 from karpathy_control.nodes.spin import run
 from karpathy_control.policy.runtime import PolicyRuntime
@@ -35,6 +37,7 @@ class PolicyNode(JoinedNode[PolicyConfig]):
         self._action = self.publisher('policy/action')
         self._path = self.publisher('policy/path')
         self._costmap = self.publisher('policy/costmap')
+        self._choice = AnchorChoice('entities', 'state', self._window())
         self.join('entities', {
             'scan': ('observation/scan', convert.layout_scan),
             'state': ('observation/state', convert.state),
@@ -42,7 +45,9 @@ class PolicyNode(JoinedNode[PolicyConfig]):
                      lambda m: convert.position(m) if m.header.frame_id else None),
             'plan': ('observation/plan', convert.path_points),
             'camera_scan': ('perception/scan', convert.layout_scan),
-            'entities': ('perception/entities', convert.entities_table),
+            'entities': ('perception/entities', lambda m: Entities(
+                convert.stamp_ns(m.header), convert.entities_table(m), NO_RELATIONS,
+                unsure=convert.unsure(m))),
         })
         self.steady_timer(COSTMAP_PERIOD, self._publish_costmap)
 
@@ -50,17 +55,28 @@ class PolicyNode(JoinedNode[PolicyConfig]):
         """Hand a live parameter change on."""
         if hasattr(self, '_runtime'):
             self._runtime.configure(self.config)
+            self._choice.window = self._window()
+
+    def _window(self) -> int:
+        return round(self.config.fallback_after * NANOSECONDS)
 
     def activated(self) -> None:
         """Start without memory."""
         super().activated()
         self._runtime.reset()
+        self._choice.clear()
+
+    def ended_by(self, part: str, stamp: int, received: int) -> str:
+        """Entities end a set; the state does while perception is silent or slow."""
+        return self._choice.see(part, stamp, received)
 
     def on_set(self, stamp: int, parts: dict[str, Any], received: int) -> None:
         """Decide on one observation and publish the proposal."""
         if 'state' not in parts:
             return  # without a state there is nothing to act on; control sees the action age
-        entities = Entities(stamp, parts['entities'], NO_RELATIONS, parts.get('camera_scan'))
+        entities = parts.get('entities')
+        if entities is not None:
+            entities = replace(entities, camera_scan=parts.get('camera_scan'))
         action = self._runtime.step(Observation(
             stamp, parts['state'], scan=parts.get('scan'), goal=parts.get('goal'),
             plan=parts.get('plan')), entities)
@@ -83,7 +99,8 @@ class PolicyNode(JoinedNode[PolicyConfig]):
         if not hasattr(self, '_runtime'):
             return healthy, summary, values
         return healthy, summary, {**values, 'value': f'{self._value:.4g}',
-                                  'deliberation.late': str(self._runtime.late)}
+                                  'deliberation.late': str(self._runtime.late),
+                                  'sets.ended_by': self._choice.chosen}
 
 
 def main() -> int:

@@ -44,9 +44,9 @@ _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confide
 
 
 def moving_entities(entities: Entities | None) -> NDArray[np.float64]:
-    """Rows x y vx vy radius confidence of what is labelled moving. Shape: (MOVERS, 6), base."""
+    """Rows x y vx vy radius confidence of what surely moves. Shape: (MOVERS, 6), base."""
     rows = np.zeros((MOVERS, MOVER_FIELDS))
-    if entities is None or not len(entities.table):
+    if entities is None or entities.unsure or not len(entities.table):
         return rows
     table = entities.table
     moving = table[(table[:, _LABEL] == _MOVING) & (table[:, _CONFIDENCE] > 0.0)][:, _COLUMNS]
@@ -131,6 +131,7 @@ class PolicyRuntime:
     def step(self, observation: Observation, entities: Entities | None = None) -> Action:
         """Decide on one observation.
 
+        The reflex acts only on entities that the encoder is sure of; without, the map is followed.
         Without a goal, within the goal tolerance of it, and until the first deliberation for a
         goal is there, the action is zero; the memory goes on. A state that is not finite changes
         nothing and gives zero. Stamps that go back and odometry that jumps reset everything.
@@ -154,7 +155,8 @@ class PolicyRuntime:
                 self.config.goal_tolerance):
             self._remember(Command())
             return Action(observation.stamp, Command())
-        command = self._decide(state, goal, scan, movers)
+        sure = entities is not None and not entities.unsure
+        command = self._decide(state, goal, scan, movers, reflex=sure)
         self._remember(command)
         return Action(observation.stamp, command,
                       path=self._deliberation.path((state.x, state.y, state.yaw)))
@@ -245,14 +247,14 @@ class PolicyRuntime:
         self._deliberation.adopt(self._planner)
 
     def _decide(self, state: State, goal: tuple[float, float], scan: FloatArray,
-                movers: NDArray[np.float64]) -> Command:
+                movers: NDArray[np.float64], reflex: bool = True) -> Command:
         features = self._deliberation.features(
             np.array([[state.x, state.y, state.yaw]]), np.array([[state.v, state.w]]),
             self._applied, np.array([goal]), scan[None], movers[None])
         command = features.base_command[0]
         if not self._deliberation.planned[0]:
             return Command()
-        if self._actor is not None and self.config.reflex:
+        if self._actor is not None and self.config.reflex and reflex:
             with torch.inference_mode():
                 tokens = torch.from_numpy(features.tokens).to(self._device)
                 action = self._actor(tokens)[0].cpu().numpy()

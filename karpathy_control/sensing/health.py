@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from karpathy_control.contracts.types import (
     NANOSECONDS,
     CameraModel,
@@ -15,6 +17,8 @@ from karpathy_control.contracts.types import (
 )
 
 MAX_BEAMS = 100_000
+LEAST_MEASURED = 0.01  # of the pixels of a depth image
+THINNED = 4  # every so many rows and columns are looked at
 
 
 def check_scan(scan: RawScan) -> str | None:
@@ -43,9 +47,16 @@ def check_image(image: RawImage, model: CameraModel) -> str | None:
 
 
 def check_depth(depth: RawDepth) -> str | None:
-    """A depth image: two dimensions, not empty. Single pixels may be NaN or +Inf (REP-118)."""
+    """A depth image: two dimensions, not empty. Pixels may be NaN or +Inf (REP-118), but not all.
+
+    A camera that measures nothing at all is lost, and must not look alive.
+    """
     if depth.metres.ndim != 2 or depth.metres.size == 0:
         return f'depth image of shape {depth.metres.shape}; it takes (height, width)'
+    share = float(np.mean(np.isfinite(depth.metres[::THINNED, ::THINNED])))
+    if share < LEAST_MEASURED:
+        return (f'depth image with {share:.1%} of its pixels measured; it takes '
+                f'{LEAST_MEASURED:.0%} or more')
     return check_stamp('depth', depth.stamp)
 
 

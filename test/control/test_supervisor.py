@@ -20,15 +20,19 @@ CASES = [
      Override.NOBODY),
     ({'goal_blocked': True}, Mode.AUTONOMOUS, (Reason.GOAL_BLOCKED,), Override.POLICY),
     ({'action': NEVER}, Mode.STOPPED, (Reason.ACTION_STALE,), Override.NOBODY),
-    ({'action': STALE}, Mode.STOPPED, (Reason.ACTION_STALE,), Override.NOBODY),
-    ({'action': FUTURE}, Mode.STOPPED, (Reason.ACTION_INVALID,), Override.NOBODY),
+    ({'action': STALE}, Mode.STOPPED, (Reason.ACTION_STALE, Reason.POLICY_SILENT),
+     Override.NOBODY),
+    ({'action': FUTURE}, Mode.STOPPED, (Reason.ACTION_INVALID, Reason.POLICY_SILENT),
+     Override.NOBODY),
     ({'action_invalid': True}, Mode.STOPPED, (Reason.ACTION_INVALID,), Override.NOBODY),
-    ({'action': STALE, 'goal': False}, Mode.IDLE, (Reason.NO_GOAL,), Override.NOBODY),
+    ({'action': STALE, 'goal': False}, Mode.IDLE, (Reason.NO_GOAL, Reason.POLICY_SILENT),
+     Override.NOBODY),
     # sensors
     ({'scan': STALE}, Mode.CAMERA_ONLY, (Reason.LIDAR_LOST,), Override.POLICY),
     ({'scan': FUTURE}, Mode.CAMERA_ONLY, (Reason.LIDAR_LOST,), Override.POLICY),
     ({'scan': NEVER}, Mode.CAMERA_ONLY, (Reason.LIDAR_LOST,), Override.POLICY),
-    ({'depth': STALE}, Mode.AUTONOMOUS, (), Override.POLICY),
+    ({'depth': STALE}, Mode.AUTONOMOUS, (Reason.DEPTH_LOST,), Override.POLICY),
+    ({'depth': NEVER}, Mode.AUTONOMOUS, (), Override.POLICY),
     ({'camera_scan': STALE}, Mode.AUTONOMOUS, (), Override.POLICY),
     ({'depth': STALE, 'camera_scan': STALE}, Mode.LIDAR_ONLY, (Reason.CAMERA_LOST,),
      Override.POLICY),
@@ -44,6 +48,31 @@ CASES = [
     ({'imu': NEVER}, Mode.AUTONOMOUS, (), Override.POLICY),
     ({'imu': STALE, 'require_imu': True}, Mode.STOPPED, (Reason.IMU_LOST,), Override.NOBODY),
     ({'imu': NEVER, 'require_imu': True}, Mode.STOPPED, (Reason.IMU_LOST,), Override.NOBODY),
+    ({'lidar_frozen': True}, Mode.CAMERA_ONLY, (Reason.LIDAR_FROZEN,), Override.POLICY),
+    ({'lidar_frozen': True, 'depth': STALE}, Mode.STOPPED, (Reason.SENSORS_LOST,),
+     Override.NOBODY),
+    ({'motion_disagrees': True}, Mode.STOPPED, (Reason.MOTION_DISAGREES,), Override.NOBODY),
+    ({'slow': True}, Mode.AUTONOMOUS, (Reason.INPUT_SLOW,), Override.POLICY),
+    # silent nodes: of a chain the first is named
+    ({'observation': STALE, 'entities': STALE, 'action': STALE}, Mode.STOPPED,
+     (Reason.ACTION_STALE, Reason.SENSOR_SILENT), Override.NOBODY),
+    ({'entities': STALE, 'action': STALE}, Mode.STOPPED,
+     (Reason.ACTION_STALE, Reason.PERCEPTION_SILENT), Override.NOBODY),
+    ({'entities': STALE}, Mode.AUTONOMOUS, (Reason.FALLBACK, Reason.PERCEPTION_SILENT),
+     Override.POLICY),
+    ({'entities': NEVER}, Mode.AUTONOMOUS, (Reason.FALLBACK,), Override.POLICY),
+    ({'unsure': True}, Mode.AUTONOMOUS, (Reason.FALLBACK,), Override.POLICY),
+    ({'unsure': True, 'goal': False}, Mode.IDLE, (Reason.NO_GOAL,), Override.NOBODY),
+    # log and rules
+    ({'audit_lost': True}, Mode.AUTONOMOUS, (Reason.AUDIT_LOST,), Override.POLICY),
+    ({'audit_lost': True, 'audit_required': True}, Mode.STOPPED, (Reason.AUDIT_LOST,),
+     Override.NOBODY),
+    ({'audit_required': True}, Mode.AUTONOMOUS, (), Override.POLICY),
+    ({'keep_out': True}, Mode.STOPPED, (Reason.KEEP_OUT,), Override.NOBODY),
+    ({'keep_out': True, 'teleop': FRESH}, Mode.TELEOP, (Reason.KEEP_OUT,), Override.TELEOP),
+    ({'keep_out': True, 'goal': False}, Mode.IDLE, (Reason.NO_GOAL, Reason.KEEP_OUT),
+     Override.NOBODY),
+    ({'rule_speed': 0.3}, Mode.AUTONOMOUS, (Reason.RULE,), Override.POLICY),
     # the rest
     ({'second_commander': True}, Mode.STOPPED, (Reason.SECOND_COMMANDER,), Override.NOBODY),
     ({'clock_stalled': True}, Mode.STOPPED, (Reason.CLOCK_STALLED,), Override.NOBODY),
@@ -79,12 +108,25 @@ def test_without_the_lidar_it_goes_slowly_and_not_backwards():
     assert transition(GOOD).speed_limit is None and transition(GOOD).reverse
 
 
+@pytest.mark.parametrize(('change', 'limit'), [
+    ({'rule_speed': 0.3}, 0.3),
+    ({'rule_speed': 0.3, 'teleop': FRESH}, 0.3),
+    ({'rule_speed': 0.3, 'scan': STALE}, 0.3),  # the lower of 0.3 and 0.4
+    ({'rule_speed': 0.9, 'scan': STALE}, 0.4),
+])
+def test_the_lower_of_two_speed_limits_holds(change, limit):
+    assert transition(replace(GOOD, **change)).speed_limit == limit
+
+
 @pytest.mark.parametrize(('change', 'left'), [
     ({'odom': STALE, 'ages': {'odom': 0.16}}, 0.14),  # 0.3 - 0.16
     ({'action': STALE, 'ages': {'action': 0.21}}, 0.09),
     ({'scan': STALE, 'depth': STALE, 'ages': {'scan': 0.5, 'depth': 0.26}}, 0.04),
     ({'clock_stalled': True, 'ages': {'clock': 0.31}}, 0.0),
-    ({'second_commander': True}, 0.3),
+    ({'second_commander': True}, 0.2),
+    ({'odom_jump': True}, 0.2),
+    ({'clock_jumped_back': True}, 0.2),
+    ({'motion_disagrees': True}, 0.15),
     ({'emergency': True}, 0.3),
     ({'emergency': True, 'odom': STALE, 'ages': {'odom': 0.2}}, 0.1),
 ])

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -213,16 +214,21 @@ def test_reflex_is_a_bounded_correction_and_can_be_switched_off(tmp_path):
         actor.head[-1].bias.copy_(torch.tensor([-50.0, 0.0]))
     path = tmp_path / 'actor.safetensors'
     save_actor(actor, path, 'a test', 0, 'none', {})
+    sure = Entities(0, np.zeros((SECTORS, len(ENTITY_FIELDS)), np.float32),
+                    np.zeros((0, 0), np.float32))
     speeds = {}
-    for reflex in (True, False):
+    for name, reflex, entities in (('reflex', True, sure), ('map', False, sure),
+                                   ('unsure', True, replace(sure, unsure=True)),
+                                   ('silent', True, None)):
         config = from_mapping(PolicyConfig, {'reflex': reflex})
         made = PolicyRuntime(path, config, wait=True)
         made.warm_up()
         for k in range(4):
-            action = made.step(observation(k))
-        speeds[reflex] = action.command.v
+            action = made.step(observation(k), entities)
+        speeds[name] = action.command.v
         made.close()
-    assert speeds[True] == pytest.approx(speeds[False] - RESIDUAL_SPEED, abs=1e-5)
+    assert speeds['reflex'] == pytest.approx(speeds['map'] - RESIDUAL_SPEED, abs=1e-5)
+    assert speeds['unsure'] == speeds['silent'] == speeds['map']
 
 
 def test_a_live_change_is_taken_over(runtime):

@@ -48,7 +48,11 @@ def test_image():
 
 
 def test_depth():
-    assert health.check_depth(RawDepth(1, np.full((4, 4), NAN, np.float32))) is None
+    metres = np.full((40, 40), NAN, np.float32)
+    assert 'with 0.0% of its pixels measured' in health.check_depth(RawDepth(1, metres))
+    metres[0, 0] = 2.0  # 1 of the 10 x 10 that are looked at
+    assert health.check_depth(RawDepth(1, metres)) is None
+    assert 'measured' in health.check_depth(RawDepth(1, np.full((40, 40), np.inf, np.float32)))
     assert 'takes (height, width)' in health.check_depth(RawDepth(1, np.zeros(4, np.float32)))
 
 

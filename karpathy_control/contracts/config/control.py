@@ -74,7 +74,8 @@ class GoalConfig:
 class AuditConfig:
     """The log of every decision (parameter group `audit`)."""
 
-    folder: str = parameter('', 'where the log is kept; empty: none')
+    folder: str = parameter('audit', 'where the log is kept, in the folder of ROS logs unless '
+                            'absolute; empty: none')
     size: int = parameter(16, 'a file is rotated at this size', unit='MB', minimum=1,
                           maximum=1024)
     files: int = parameter(8, 'files kept, the present one included', minimum=2, maximum=1000)
@@ -95,6 +96,12 @@ class ControlConfig:
     rules: str = parameter('', 'YAML file of zones and rules over entities: a name in config or '
                            'a path; empty: none')
     require_imu: bool = parameter(False, 'stop when the IMU is lost; otherwise only warn')
+    find_frozen: bool = parameter(True, 'take a lidar for lost that sends the same scan again '
+                                  'while odometry says that it should have changed', live=True)
+    turn_disagreement: float = parameter(0.4, 'stop where the turning rates of odometry and IMU '
+                                         'differ by more than this and a third of the larger; '
+                                         '0: never', unit='rad/s', minimum=0.0, maximum=5.0,
+                                         live=True)
     stamped_cmd_vel: bool = parameter(True, 'publish TwistStamped; false: Twist')
     future_tolerance: float = parameter(0.1, 'a stamp may lead now by this much', unit='s',
                                         minimum=0.0, maximum=1.0, live=True)

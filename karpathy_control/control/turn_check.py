@@ -1,0 +1,57 @@
+"""Do odometry and IMU tell the same turning rate? Neither can be trusted where they do not.
+
+Compared are means over the same stretch of stamps, so that neither noise nor the different rates
+of the two matter. Wheels slip: the gyro of a skid-steered base may well tell less than the wheels
+do, therefore a share of the larger rate is allowed beside the fixed bound. A step of either by
+more than that is found within WINDOW.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from karpathy_control.contracts.types import NANOSECONDS
+
+WINDOW = NANOSECONDS // 10  # over which the rates are averaged, ns of stamps
+SETTLE = NANOSECONDS // 2  # they must agree for so long again
+SLIP = 1.0 / 3.0  # of the larger rate
+_LEAST = 3  # samples of each within the window
+
+
+class TurnCheck:
+    """Takes samples as they come; stamps in ns, rates in rad/s about z of base."""
+
+    def __init__(self) -> None:
+        self._odom: deque[tuple[int, float]] = deque()
+        self._imu: deque[tuple[int, float]] = deque()
+        self._last: int | None = None  # stamp of the last disagreement
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._odom.clear()
+        self._imu.clear()
+        self._last = None
+
+    def on_imu(self, stamp: int, rate: float) -> None:
+        """Take a gyro sample."""
+        self._imu.append((stamp, rate))
+        while self._imu[0][0] <= stamp - 4 * WINDOW:
+            self._imu.popleft()
+
+    def on_odom(self, stamp: int, rate: float, bound: float) -> bool:
+        """Take a turning rate of odometry; whether the two disagree by more than `bound`.
+
+        True until they have agreed for SETTLE. `bound` 0 switches the check off.
+        """
+        self._odom.append((stamp, rate))
+        while self._odom[0][0] <= stamp - WINDOW:
+            self._odom.popleft()
+        first = self._odom[0][0]
+        gyro = [r for t, r in self._imu if first <= t <= stamp]
+        if bound > 0.0 and len(self._odom) >= _LEAST and len(gyro) >= _LEAST:
+            wheels = math.fsum(r for _, r in self._odom) / len(self._odom)
+            turned = math.fsum(gyro) / len(gyro)
+            if abs(wheels - turned) > max(bound, SLIP * max(abs(wheels), abs(turned))):
+                self._last = stamp
+        return self._last is not None and bound > 0.0 and 0 <= stamp - self._last < SETTLE

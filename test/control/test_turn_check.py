@@ -1,0 +1,74 @@
+"""Turning rates of odometry and IMU, by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karpathy_control.control.turn_check import WINDOW, TurnCheck
+
+MS = 1_000_000
+BOUND = 0.4
+
+
+def feed(check, start, milliseconds, wheels, gyro):
+    """Odometry every 20 ms, IMU every 10; returns the last answer and when it was first true."""
+    answer, first = False, None
+    for t in range(start, start + milliseconds, 10):
+        check.on_imu(t * MS, gyro(t))
+        if t % 20 == 0:
+            answer = check.on_odom(t * MS, wheels(t), BOUND)
+            if answer and first is None:
+                first = t
+    return answer, first
+
+
+def test_a_step_is_found_within_the_window():
+    check = TurnCheck()
+    assert feed(check, 0, 500, lambda t: 0.5, lambda t: 0.5) == (False, None)
+    answer, first = feed(check, 500, 300, lambda t: 0.5, lambda t: 1.5)
+    # The mean over 0.1 s passes 0.5 + max(0.4, a third of the larger) once half of it is new.
+    assert answer and first - 500 <= WINDOW // MS
+    answer, _ = feed(check, 800, 400, lambda t: 0.5, lambda t: 0.5)
+    assert answer  # they have not agreed for half a second yet
+    answer, _ = feed(check, 1200, 400, lambda t: 0.5, lambda t: 0.5)
+    assert not answer
+
+
+@pytest.mark.parametrize(('wheels', 'gyro', 'parted'), [
+    (0.0, 0.39, False), (0.0, 0.41, True),  # the bound
+    (1.8, 1.25, False), (1.8, 1.15, True),  # a third of 1.8 is 0.6
+    (-1.8, -1.15, True), (0.3, -0.3, True),
+])
+def test_the_bound_and_the_slip(wheels, gyro, parted):
+    answer, _ = feed(TurnCheck(), 0, 400, lambda t: wheels, lambda t: gyro)
+    assert answer is parted
+
+
+def test_a_ramp_that_both_follow_is_no_disagreement():
+    def rate(t):
+        return min(0.006 * t, 2.0)  # 6 rad/s^2
+
+    assert feed(TurnCheck(), 0, 600, rate, rate) == (False, None)
+
+
+def test_without_an_imu_or_a_bound_nothing_is_said():
+    check = TurnCheck()
+    for t in range(0, 400, 20):
+        assert not check.on_odom(t * MS, 3.0, BOUND)
+    for t in range(400, 800, 10):
+        check.on_imu(t * MS, 0.0)
+        assert not check.on_odom(t * MS, 3.0, 0.0)
+    assert check.on_odom(801 * MS, 3.0, BOUND)
+    check.clear()
+    assert not check.on_odom(802 * MS, 3.0, BOUND)
+
+
+@given(wheels=st.lists(st.floats(-4.0, 4.0), min_size=5, max_size=40),
+       gyro=st.floats(-4.0, 4.0))
+def test_what_is_within_the_bound_at_every_sample_never_disagrees(wheels, gyro):
+    check = TurnCheck()
+    for k, rate in enumerate(wheels):
+        near = gyro + max(-0.35, min(0.35, rate))
+        check.on_imu((20 * k - 10) * MS, gyro)
+        check.on_imu(20 * k * MS, gyro)
+        assert not check.on_odom(20 * k * MS, near, BOUND)
