@@ -58,6 +58,16 @@ def refusal(line: str) -> str:
     return plain if '[XMLPARSER Error]' in plain else ''
 
 
+def cut_off(line: str) -> str:
+    """The plain text of a log line that says that a process got no transport; empty for others.
+
+    So it is with the profile `local` where shared memory is full: the node would run, hear
+    nothing and be heard by nobody, also once there is room again.
+    """
+    plain = _COLOURS.sub('', line)
+    return plain if '[RTPS_PARTICIPANT Error] No unicast locators' in plain else ''
+
+
 def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:
     """Variables that put a profile into force; empty where the caller chose something else.
 

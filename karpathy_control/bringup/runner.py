@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TextIO
 
-from karpathy_control.bringup.dds import refusal
+from karpathy_control.bringup.dds import cut_off, refusal
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
 from karpathy_control.bringup.shared_memory import held, remove_abandoned
@@ -246,6 +246,8 @@ class Runner:
                 file = self._environment.get('FASTDDS_DEFAULT_PROFILES_FILE')
                 raise RunError(f'Fast DDS refused its profile {file} and would run with defaults '
                                f'that lose images: {refusal(line)}', EXIT_REFUSED)
+            if cut_off(line) and child.process is not None:
+                _signal_group(child.process, signal.SIGKILL)  # another start may find room
 
     def _say(self, name: str, text: str) -> None:
         if self._echo is not None:

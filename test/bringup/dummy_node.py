@@ -36,6 +36,9 @@ if behaviour.startswith('later') and 0 < former < 7:
     sys.exit(int(behaviour.removeprefix('later')))
 if behaviour == 'refusal':
     print('\x1b[31;1m[\x1b[37;1mXMLPARSER\x1b[31;1m Error] not that tag', flush=True)
+if behaviour == 'cut_off' and former == 0:
+    print('2026-11-27 00:18:48 \x1b[31;1m[\x1b[37;1mRTPS_PARTICIPANT\x1b[31;1m Error] '
+          '\x1b[37mNo unicast locators to create unique flows\x1b[34;1m', flush=True)
 if behaviour == 'silent':
     print('y' * 300_000, flush=True)  # more than a pipe holds
     note('unblocked')

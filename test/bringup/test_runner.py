@@ -177,6 +177,15 @@ def test_profile_refused_by_fast_dds_ends_the_run(make):
     assert error.value.status == 2
 
 
+def test_a_node_without_transport_is_started_again(make, journal):
+    with make(a='cut_off') as runner:
+        until(lambda: events(journal, 'a').count('start') == 2, runner)
+        assert 'ended with signal SIGKILL' in runner._echo.getvalue()
+        started = runner.pid('a')
+        runner.poll()
+        assert runner.pid('a') == started and runner.restarts('a') == 1
+
+
 def test_output_that_nobody_reads_does_not_stop_a_node(make, journal):
     with make(a='silent'):
         until(lambda: 'unblocked' in events(journal))  # never polled
