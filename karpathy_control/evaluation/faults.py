@@ -276,10 +276,11 @@ def select(only: str) -> list[Row]:
 
 
 def run_rows(rows: Sequence[Row], folder: Path, family: str, seed: int, params_file: str = '',
-             fault_budget: float = 0.5) -> list[dict[str, Any]]:
+             fault_budget: float | None = None) -> list[dict[str, Any]]:
     """Every row in turn in one running loop, started again where a row ended it."""
     changes = prepare(folder, rows)
-    changes.setdefault('control', {})['gate.fault_budget'] = fault_budget
+    if fault_budget is not None:
+        changes.setdefault('control', {})['robot.fault_budget'] = fault_budget
     results: list[dict[str, Any]] = []
     left = list(rows)
     while left:
@@ -314,8 +315,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--world', choices=FAMILIES, default='cylinders', help='world family')
     parser.add_argument('--seed', type=int, default=3, help='seed of world, noise and drift')
     parser.add_argument('--params-file', default='', help='ROS parameter file')
-    parser.add_argument('--fault-budget', type=float, default=0.5, metavar='S',
-                        help='gate.fault_budget: time that a fault may take to be found')
+    parser.add_argument('--fault-budget', type=float, metavar='S',
+                        help='robot.fault_budget, instead of that of the robot profile')
     parser.add_argument('--markdown', action='store_true', help='print the table of the README')
     parser.add_argument('--out', type=Path, default=Path('runs/faults'), help='folder of logs')
     return parser

@@ -34,7 +34,7 @@ ODD = {
     'robot.max_reverse': 0.25, 'robot.max_turn': 1.75, 'robot.jerk': 15.0,
     'robot.max_lateral_acceleration': 3.5, 'robot.max_curvature': 2.0,
     'robot.lidar_pose': [0.1, 0.05, 0.3, 0.0, 0.0, 0.0], 'gate.margin': 0.04,
-    'gate.reaction_time': 0.1, 'gate.fault_budget': 0.2, 'gate.obstacle_speed': 0.3,
+    'gate.reaction_time': 0.1, 'robot.fault_budget': 0.2, 'gate.obstacle_speed': 0.3,
     'gate.drift_per_metre': 0.02, 'gate.drift_per_radian': 0.03, 'gate.occlusion': True,
     'gate.least_width': 0.05, 'gate.speed_steps': 5, 'gate.turn_steps': 7,
     'gate.start_radius': 0.4, 'gate.memory_time': 15.0}

@@ -45,6 +45,10 @@ class RobotConfig:
     command_timeout: float = parameter(0.25, 'the base stops when cmd_vel is silent this long; '
                                        'a base without one needs the base guard', unit='s',
                                        minimum=0.02, maximum=0.3)
+    fault_budget: float = parameter(0.0, 'time in which a fault is found (base watchdog, hung '
+                                    'process, frozen sensor), added to gate.reaction_time: buys '
+                                    'the distance back with lower speed near obstacles', unit='s',
+                                    minimum=0.0, maximum=1.0, live=True)
     lidar_pose: list[float] = parameter([0.055, 0.0, 0.305, 0.0, 0.0, 0.0],
                                         'x y z roll pitch yaw of the lidar in base')
     camera_pose: list[float] = parameter(
