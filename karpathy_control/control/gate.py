@@ -294,7 +294,7 @@ class Gate:
         self._footprint = make_footprint(robot.polygon)
         self._samples = outline(self._footprint, gate.margin, CELL)
         self._motion = Motion(robot.acceleration, robot.deceleration, robot.turn_acceleration,
-                              gate.reaction_time + gate.fault_budget, self.tick, gate.margin,
+                              gate.reaction_time + robot.fault_budget, self.tick, gate.margin,
                               gate.obstacle_speed,
                               gate.drift_per_metre, gate.drift_per_radian,
                               self._memory.free_seen.shape[1] * CELL * math.sqrt(0.5),
