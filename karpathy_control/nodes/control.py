@@ -34,6 +34,9 @@ MARKER_PERIOD = 0.2  # s
 COMMANDER_PERIOD = 0.05  # s
 _STOPPED = (Mode.STOPPED, Mode.EMERGENCY_STOP, Mode.INACTIVE)
 _DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
+# A topic that each node publishes for as long as it lives.
+_ALIVE = {'sensor': 'observation/goal', 'perception': 'perception/entities',
+          'policy': 'policy/action'}
 _TWIST = {True: 'geometry_msgs/msg/TwistStamped', False: 'geometry_msgs/msg/Twist'}
 
 
@@ -249,11 +252,16 @@ class ControlNode(LoopNode[ControlConfig]):
         return marker
 
     def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
-        """The mode and whatever the controller reports."""
+        """The mode, whatever the controller reports, and which nodes DDS has lost.
+
+        A node that hangs is alive to DDS: the ages tell of it, in `control/state`, much sooner.
+        """
         d = self._decision
         if d is None or not self.active:
             return False, Mode.INACTIVE.value, {}
-        return d.mode not in _STOPPED, d.mode.value, d.values
+        gone = [node for node, name in _ALIVE.items() if self.count_publishers(name) == 0]
+        values = {**d.values, 'gone': ' '.join(gone)} if gone else d.values
+        return d.mode not in _STOPPED and not gone, d.mode.value, values
 
 
 def main() -> int:
