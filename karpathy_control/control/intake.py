@@ -117,8 +117,7 @@ class Intake:
         self._sample = values
         if not all(map(math.isfinite, values)):
             self.on_invalid('imu', 'a value is not finite')
-        elif self._repeats < _FROZEN_IMU and self._take('imu', sample.stamp, received,
-                                                        self.config.max_age.imu):
+        elif self._take('imu', sample.stamp, received, self.config.max_age.imu):
             self._turns.on_imu(sample.stamp, sample.angular_velocity[2])
 
     def on_depth_points(self, points: DepthPoints, received: int) -> None:
@@ -225,9 +224,12 @@ class Intake:
         ages = self.config.max_age
         bounds = {'scan': ages.scan, 'odom': ages.odom, 'imu': ages.imu, 'action': ages.action,
                   'teleop': ages.teleop}
-        return {name: item.health(now, steady, sim_time, bounds.get(name, ages.camera),
-                                  self.config.future_tolerance)
-                for name, item in self.inputs.items()}
+        health = {name: item.health(now, steady, sim_time, bounds.get(name, ages.camera),
+                                    self.config.future_tolerance)
+                  for name, item in self.inputs.items()}
+        if self._repeats >= _FROZEN_IMU:
+            health['imu'] = Health.STALE
+        return health
 
     def forget_time(self) -> None:
         """Drop everything that carries a stamp: the clock was set back."""

@@ -13,9 +13,9 @@ _SPAN = 2 * NANOSECONDS
 _YAW_JUMP = 0.5  # rad beyond what the twist explains
 _LONGEST_EXTRAPOLATION = NANOSECONDS // 5
 _GAP = 0.15  # s without a message, beyond which the speeds of its two ends say little of within
-_COMPARED = 3 * NANOSECONDS // 10  # over which the change of the pose is held against the twist
-_SHARE = 0.5  # of the way that the twist tells, and beside it
-_SLACK = 0.03, 0.1  # m, rad: so much may the two differ
+_COMPARED = NANOSECONDS // 5  # over which the change of the pose is held against the twist
+_SHARE = 0.4  # of the way that the twist tells, and beside it
+_SLACK = 0.02, 0.06  # m, rad: so much may the two differ
 
 
 class OdometryHistory:
@@ -72,7 +72,7 @@ class OdometryHistory:
 
     @property
     def contradicts_itself(self) -> bool:
-        """Whether the pose did not follow the twist over the last 0.3 s, or the other way round.
+        """Whether the pose did not follow the twist over the last 0.2 s, or the other way round.
 
         False while there is less to compare, or a gap in it.
         """

@@ -80,6 +80,60 @@ def test_repeated_and_late_stamps_are_left_out_until_the_input_was_silent():
     assert item.late == 3
 
 
+def test_the_rate_is_that_of_the_stamps_smoothed():
+    item = Input(nominal=20.0)
+    assert math.isnan(item.rate) and not item.slow
+    item.take(1 * S, 0, 0.25)
+    assert math.isnan(item.rate)
+    item.take(1 * S + 100 * MS, 1, 0.25)
+    assert item.interval == pytest.approx(0.1) and item.rate == pytest.approx(10.0)
+    item.take(1 * S + 150 * MS, 2, 0.25)  # a tenth of the way from 0.1 to 0.05 s
+    assert item.interval == pytest.approx(0.095)
+    item.take(1 * S + 150 * MS, 3, 0.25)  # the same again says nothing
+    assert item.interval == pytest.approx(0.095)
+    item.take(None, 4, 0.25)
+    item.take(9 * S, 5, 0.25)
+    assert item.interval == pytest.approx(0.095)  # nor does one without a stamp before it
+    item.clear()
+    assert math.isnan(item.interval)
+
+
+@pytest.mark.parametrize(('milliseconds', 'slow'), [(100, False), (111, False), (112, True)])
+def test_slow_is_less_than_45_percent_of_the_nominal_rate(milliseconds, slow):
+    item = Input(nominal=20.0)  # 9 Hz, an interval of 111.1 ms
+    item.take(1 * S, 0, 0.25)
+    item.take(1 * S + milliseconds * MS, 1, 0.25)
+    assert item.slow == slow
+    item.nominal = 0.0
+    assert not item.slow
+
+
+def test_slow_begins_below_the_bound():
+    item = Input(nominal=20.0, interval=1.0 / 9.0)
+    assert item.rate == 9.0 and not item.slow
+
+
+@pytest.mark.parametrize(('milliseconds', 'missed'), [(50, 0), (125, 0), (126, 1)])
+def test_a_deadline_is_two_and_a_half_periods(milliseconds, missed):
+    item = Input(nominal=20.0)
+    item.take(1 * S, 0, 0.25)
+    assert item.missed == 0
+    for k in (1, 2):
+        item.take(1 * S + k * milliseconds * MS, k, 0.25)
+        assert item.missed == k * missed
+    other = Input()
+    other.take(1 * S, 0, 0.25)
+    other.take(99 * S, 1, 0.25)
+    assert other.missed == 0  # no rate is expected of it
+
+
+def test_a_clock_set_back_is_no_interval():
+    item = Input(nominal=20.0)
+    item.take(10 * S, 0, 0.25)
+    assert item.take(2 * S, 300 * MS, 0.25)
+    assert math.isnan(item.interval) and item.missed == 0
+
+
 def state(t, x=0.0, yaw=0.0, v=0.0, w=0.0, y=0.0):
     return State(round(t * S), x, y, yaw, v, w)
 
@@ -142,3 +196,138 @@ def test_the_history_is_two_seconds():
         history.add(state(0.02 * k), 0.5)
     assert history.pose_at(round(1.99 * S)) is not None
     assert history.pose_at(round(1.9 * S)) is None
+
+
+# -- odometry against itself ----------------------------------------------------------------------
+
+
+def driven(seconds, pose, twist, start=0.0, history=None, step=0.05):
+    """States every 50 ms: pose(t) -> (x, y, yaw) and twist(t) -> (v, w); the history after them."""
+    history = OdometryHistory() if history is None else history
+    for k in range(round(seconds / step) + 1):
+        t = start + step * k
+        x, y, yaw = pose(t)
+        v, w = twist(t)
+        assert not history.add(State(round(t * S), x, y, yaw, v, w), 9.0)
+    return history
+
+
+@pytest.mark.parametrize(('moved', 'told', 'contradicts'), [
+    # 0.2 s: 0.4 of the way that the twist tells, and 2 cm, may be missing or too much
+    (0.5, 0.5, False), (0.0, 0.16, False), (0.0, 0.17, True), (0.0, -0.17, True),
+    (0.5, 0.42, False), (0.5, 0.28, True), (0.5, 0.3, False), (0.09, 0.0, False),
+    (0.11, 0.0, True), (-0.11, 0.0, True)])
+def test_a_pose_that_does_not_follow_its_speed(moved, told, contradicts):
+    """At v told over 0.2 s it may be off by 0.02 + 0.08 v."""
+    assert (abs(0.2 * (moved - told)) > 0.02 + 0.08 * abs(told)) == contradicts
+    history = driven(0.2, lambda t: (1.0, 2.0 + moved * t, math.pi / 2), lambda t: (told, 0.0))
+    assert history.contradicts_itself == contradicts
+
+
+@pytest.mark.parametrize(('turned', 'told', 'contradicts'), [
+    (0.5, 0.5, False), (0.0, 0.49, False), (0.0, 0.51, True), (0.0, -0.51, True),
+    (0.32, 0.0, True), (0.28, 0.0, False), (-0.32, 0.0, True), (1.0, 0.4, True),
+    (1.0, 0.6, False)])
+def test_a_heading_that_does_not_follow_its_turn(turned, told, contradicts):
+    """At w told over 0.2 s it may be off by 0.06 + 0.08 w."""
+    assert (abs(0.2 * (turned - told)) > 0.06 + 0.08 * abs(told)) == contradicts
+    for first in (0.0, 3.1, -3.1):
+        history = driven(0.2, lambda t, first=first: (0.0, 0.0, first + turned * t),
+                         lambda t: (0.0, told))
+        assert history.contradicts_itself == contradicts
+
+
+def test_ways_and_turns_add_up_whatever_their_sign():
+    """Forth and back quickly, 0.2 m of way: the pose may be 0.10 m off, not 0.02."""
+    for off, contradicts in ((0.09, False), (0.11, True)):
+        def pose(t, off=off):
+            return (off * t / 0.2, 0.0, 0.0)
+
+        history = driven(0.2, pose, lambda t: (1.0 if round(t / 0.05) % 2 else -1.0, 0.0))
+        # the mean of neighbours is 0 m/s, their way is 1 m/s
+        assert history.contradicts_itself == contradicts
+    for off, contradicts in ((0.13, False), (0.15, True)):
+        def turn(t, off=off):
+            return (0.0, 0.0, off * t / 0.2)
+
+        history = driven(0.2, turn, lambda t: (0.0, 1.0 if round(t / 0.05) % 2 else -1.0))
+        assert history.contradicts_itself == contradicts
+
+
+def test_it_is_compared_in_the_frame_of_the_robot():
+    """A circle of 0.5 m about the origin, from anywhere and with any heading."""
+    def pose(t):
+        return (3.0 + 0.5 * math.cos(2.0 * t), -1.0 + 0.5 * math.sin(2.0 * t),
+                2.0 * t + math.pi / 2)
+
+    history = driven(1.0, pose, lambda t: (1.0, 2.0))
+    assert not history.contradicts_itself
+    # the same poses with a turn the other way are none of it
+    history = driven(0.3, pose, lambda t: (1.0, -2.0))
+    assert history.contradicts_itself
+
+
+def test_only_the_last_0_2_s_are_compared():
+    history = driven(0.3, lambda t: (0.0, 0.0, 0.0), lambda t: (0.5, 0.0))
+    assert history.contradicts_itself
+    driven(0.2, lambda t: (0.0, 0.0, 0.0), lambda t: (0.0, 0.0), 0.35, history)
+    assert not history.contradicts_itself
+
+
+def test_less_than_0_2_s_says_nothing():
+    assert not OdometryHistory().contradicts_itself
+    history = driven(0.15, lambda t: (0.0, 0.0, 0.0), lambda t: (1.0, 0.0))
+    assert not history.contradicts_itself
+    history.add(State(round(0.2 * S), 0.0, 0.0, 0.0, 1.0, 0.0), 9.0)
+    assert history.contradicts_itself
+
+
+@pytest.mark.parametrize(('gap', 'after'), [(0.14, True), (0.16, False)])
+def test_a_gap_begins_anew(gap, after):
+    history = driven(0.2, lambda t: (0.0, 0.0, 0.0), lambda t: (1.0, 0.0))
+    history.add(State(round((0.2 + gap) * S), 0.0, 0.0, 0.0, 1.0, 0.0), 9.0)
+    assert history.contradicts_itself == after
+    driven(0.3, lambda t: (0.0, 0.0, 0.0), lambda t: (1.0, 0.0), 0.25 + gap, history)
+    assert history.contradicts_itself
+
+
+def test_a_jump_begins_anew():
+    history = driven(0.3, lambda t: (0.0, 0.0, 0.0), lambda t: (1.0, 0.0))
+    assert history.contradicts_itself
+    assert history.add(State(round(0.35 * S), 5.0, 0.0, 0.0, 1.0, 0.0), 0.5)
+    assert not history.contradicts_itself and history.pose_at(round(0.3 * S)) is None
+    history.clear()
+    assert history.latest is None and not history.contradicts_itself
+
+
+def test_after_a_gap_anything_up_to_twice_the_twist_is_no_jump():
+    """1 m/s and 2 rad/s for half a second: 0.5 m and 1 rad more, or less, are explained."""
+    for x, yaw, jumped in ((1.49, 1.0, False), (1.51, 1.0, True), (-0.49, 1.0, False),
+                           (-0.51, 1.0, True), (0.5, 2.49, False), (0.5, 2.51, True),
+                           (0.5, -0.49, False), (0.5, -0.51, True)):
+        # 0.5 m and 0.5 rad are the bounds without a gap; x is along the way, whatever the turn
+        history = OdometryHistory()
+        history.add(State(0, 0.0, 0.0, 0.0, 1.0, 0.0 if x != 0.5 else 2.0), 0.5)
+        w = 0.0 if x != 0.5 else 2.0
+        at = State(S // 2, x, 0.0, 0.0, 1.0, w)
+        if x == 0.5:
+            # a quarter of a circle of 0.5 m, so far: (0.42, 0.23)
+            at = State(S // 2, 0.5 * math.sin(1.0), 0.5 - 0.5 * math.cos(1.0), yaw, 1.0, w)
+        assert history.add(at, 0.5) == jumped, (x, yaw)
+
+
+def test_ways_of_both_speeds_count_after_a_gap():
+    """From 2 m/s backwards to 1 m/s forwards the mean is 0.5 m/s backwards, the way 1.5 m/s."""
+    for x, jumped in ((-0.2 + 0.5 + 0.59, False), (-0.2 + 0.5 + 0.61, True)):
+        history = OdometryHistory()
+        history.add(State(0, 0.0, 0.0, 0.0, -2.0, 0.0), 0.5)
+        assert history.add(State(2 * S // 5, x, 0.0, 0.0, 1.0, 0.0), 0.5) == jumped
+
+
+def test_the_history_of_twists_is_as_long_as_that_of_poses():
+    history = driven(4.0, lambda t: (0.5 * t, 0.0, 0.0), lambda t: (0.5, 0.0))
+    assert len(history._reckoned) == len(history._states) == 41
+    assert not history.contradicts_itself
+    for k in range(7):
+        history.add(State(round((4.05 + 0.05 * k) * S), 2.0, 0.0, 0.0, 0.5, 0.0), 9.0)
+    assert history.contradicts_itself

@@ -50,7 +50,7 @@ class AgeConfig:
     action: float = parameter(0.2, 'policy action', unit='s', minimum=0.02, maximum=2.0, live=True)
     teleop: float = parameter(0.25, 'teleop command', unit='s', minimum=0.02, maximum=2.0,
                               live=True)
-    clock: float = parameter(0.3, 'silence of /clock (steady)', unit='s', minimum=0.05,
+    clock: float = parameter(0.2, 'silence of /clock (steady)', unit='s', minimum=0.05,
                              maximum=2.0, live=True)
 
 
