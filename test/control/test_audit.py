@@ -1,6 +1,7 @@
 """The audit log: whole lines after kill -9 and a full disk, rotation, and reading back."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -264,6 +265,32 @@ def test_an_error_of_the_device_is_false(tmp_path, monkeypatch):
         assert not log.note(NOW, 'lost')
     assert log.note(NOW, 'third')
     assert numbers(tmp_path) == [1, 3]
+
+
+def test_a_half_written_line_is_false_and_ended_before_the_next(tmp_path):
+    """The system writes what fits; the rest is missing, as on a full disk."""
+    log = log_in(tmp_path)
+    assert log.note(NOW, 'first')
+    path = tmp_path / 'audit-000001.log'
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        assert not log.note(NOW, 'second')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes()[-1:] != b'\n'
+    assert log.note(NOW, 'third')
+    assert numbers(tmp_path) == [1, 3] and path.read_text().count(audit.TORN + '\n') == 1
+
+
+def test_closing_what_was_closed_is_no_error(tmp_path):
+    log = log_in(tmp_path)
+    log.close()
+    log.note(NOW, 'first')
+    os.close(log._fd)  # behind its back
+    log.close()
+    assert log.note(NOW, 'second') and numbers(tmp_path) == [1, 2]
+    log.close()
 
 
 LIMITED = '''
