@@ -41,11 +41,14 @@ from karpathy_control.mapping.jit import kernel
 
 _LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
 _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at least
+_HORIZON = 0.25  # m up to which room is told apart
 _FAR = 1e9
 _FLOOR = 2.0 / 3.0  # of the margin
 STILL_V, STILL_W = 0.02, 0.05  # m/s, rad/s: below both the robot counts as standing
 _CULPRITS = 3  # points that ruled the last commands out, kept in front
 _COARSE = 4  # steps of the braking in the quick look
+_OFF = 0.002  # m by which the poses of the look at the end may be off
+_HALF_WAY = 1.0 - math.sqrt(0.5)  # of the time of a braking, half of its arc is driven
 _SAME = 1e-6  # m, rounding: as close as at the start is not closer
 _FREE_DRIFT = 0.05  # m, one cell: a free cell that may be farther off is unknown again
 _SHADOW_STEP = 0.1  # m between the points along the edge of a shadow
@@ -303,10 +306,11 @@ def seen_at(scene, samples, x, y, yaw, cell):
     """Whether the outline lies in observed cells, or in those it covered at the start."""
     c = math.cos(yaw)
     s = math.sin(yaw)
+    free = scene.free.reshape(scene.free.size)  # a look by slot needs no division
     for k in range(samples.shape[0]):
         slot = _slot(scene, x + c * samples[k, 0] - s * samples[k, 1],
                      y + s * samples[k, 0] + c * samples[k, 1], cell)
-        if _known(scene, slot):
+        if slot >= 0 and free[slot] >= scene.oldest:
             continue
         found = False
         for m in range(scene.excused_count):
@@ -341,7 +345,8 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
     """
     t = 0.0
     unseen = 0.0  # m of motion since the outline was looked up
-    room = room_at(scene, footprint, x, y, yaw, scene.need, motion.obstacle_speed * elapsed, cell)
+    room = room_at(scene, footprint, x, y, yaw, scene.need, motion.obstacle_speed * elapsed,
+                   _HORIZON)  # from here on a lower bound, until the points are looked at anew
     while duration - t > 1e-9:
         if braking:
             v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, t)
@@ -362,10 +367,12 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
         if rate <= 1e-9 or (motion.obstacle_speed > 0.0 and braking and abs(v) <= STILL_V
                             and abs(w) <= STILL_W):
             continue  # standing: passive, whatever comes
-        room = room_at(scene, footprint, x, y, yaw, scene.need,
-                       motion.obstacle_speed * (elapsed + t), cell)
-        if room < 0.0:
-            return False, x, y, yaw
+        room -= (rate + motion.obstacle_speed) * h
+        if room < _LEAST_STEP:
+            room = room_at(scene, footprint, x, y, yaw, scene.need,
+                           motion.obstacle_speed * (elapsed + t), _HORIZON)
+            if room < 0.0:
+                return False, x, y, yaw
         unseen += rate * h
         if unseen >= 0.5 * cell or duration - t <= 1e-9:
             unseen = 0.0
@@ -401,6 +408,32 @@ def hits_last_culprits(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, dura
                     footprint, c * dx + s * dy, c * dy - s * dx) < need:
                 return True
     return False
+
+
+@kernel
+def ends_badly(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, duration,
+               elapsed):
+    """Whether the manoeuvre half-way through its braking, or at rest, is where it must not be.
+
+    Most commands that fail do so there: two looks then save the two hundred of the whole way.
+    The way to the braking is driven in two steps, which are off by less than `_OFF`; the braking
+    is one arc. It never lets anything pass.
+    """
+    for k in range(2):
+        middle = (0.25 + 0.5 * k) * duration
+        v = approach(v0, v1, motion.acceleration, motion.deceleration, middle)
+        w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, middle)
+        x, y, yaw = advance(x, y, yaw, v, w, 0.5 * duration)
+    v = approach(v0, v1, motion.acceleration, motion.deceleration, duration)
+    w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, duration)
+    total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
+    moving = 1.0 - min(STILL_V / max(abs(v), STILL_V), STILL_W / max(abs(w), STILL_W))
+    for share in (_HALF_WAY, moving):  # of the time of the braking
+        x, y, yaw = advance(x, y, yaw, v, w, 0.25 * total)  # half of its arc
+        grown = motion.obstacle_speed * (elapsed + duration + share * total)
+        if room_at(scene, footprint, x, y, yaw, scene.need, grown - _OFF, 0.0) < 0.0:
+            return True
+    return not seen_at(scene, samples, x, y, yaw, cell)
 
 
 @kernel

@@ -22,6 +22,7 @@ from karpathy_control.control.braking import (
     Motion,
     advance,
     approach_and_brake,
+    ends_badly,
     hits_last_culprits,
     phase,
     stop_reach,
@@ -89,6 +90,11 @@ def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
         return False
     x1, y1, yaw1, v1, w1 = late
     if hits_last_culprits(scene, motion, footprint, x1, y1, yaw1, v1, w1, v, w, motion.tick):
+        return False
+    if ends_badly(scene, motion, footprint, samples, cell, x1, y1, yaw1, v1, w1, v, w,
+                  motion.tick, motion.reaction):
+        return False
+    if ends_badly(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w, both, 0.0):
         return False
     return approach_and_brake(
         scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w, both, 0.0,
