@@ -202,7 +202,7 @@ def test_the_history_is_two_seconds():
 
 
 def driven(seconds, pose, twist, start=0.0, history=None, step=0.05):
-    """States every 50 ms: pose(t) -> (x, y, yaw) and twist(t) -> (v, w); the history after them."""
+    """A history of states every 50 ms: pose(t) -> (x, y, yaw) and twist(t) -> (v, w)."""
     history = OdometryHistory() if history is None else history
     for k in range(round(seconds / step) + 1):
         t = start + step * k

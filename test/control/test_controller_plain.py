@@ -1,0 +1,756 @@
+"""The controller tick by tick, on a world of 24 beams that plain Python can afford."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from karpathy_control.contracts.config import ControlConfig, from_mapping, replace_value
+from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS, SCAN_BEAMS
+from karpathy_control.contracts.modes import Mode, Override, Reason
+from karpathy_control.contracts.types import (
+    Action,
+    Command,
+    DepthPoints,
+    Pose2,
+    RawScan,
+    Scan,
+    State,
+)
+from karpathy_control.control.controller import Controller, Decision
+from karpathy_control.control.memory import EMPTY
+from karpathy_control.control.rules import EntityRule, Rules, Zone, fence_points
+
+S = 1_000_000_000
+MS = 1_000_000
+NAN, INF = math.nan, math.inf
+START = 100 * S  # stamps
+SHIFT = 93 * S  # by which the steady clock is behind them
+PLAIN = {'gate.least_width': 1.0, 'gate.speed_steps': 3, 'gate.turn_steps': 3}
+SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+
+
+def config(**changes):
+    return from_mapping(ControlConfig, PLAIN | {
+        name.replace('__', '.'): value for name, value in changes.items()})
+
+
+class Loop:
+    """A controller and messages at given times; `time` in ms since START."""
+
+    def __init__(self, settings=None, rules=None, sim_time=False):
+        self.controller = Controller(settings or config(), *([] if rules is None else [rules]))
+        self.time, self.sim_time = 0, sim_time
+
+    @property
+    def now(self):
+        return START + self.time * MS
+
+    @property
+    def steady(self):
+        return self.now - SHIFT
+
+    def odom(self, x=0.0, y=0.0, yaw=0.0, v=0.0, w=0.0):
+        self.controller.on_odom(State(self.now, x, y, yaw, v, w), self.steady)
+
+    def scan(self, ranges=None, **changes):
+        beams = np.full(24, INF, np.float32) if ranges is None else np.array(ranges, np.float32)
+        scan = RawScan(self.now, -math.pi, 2 * math.pi / len(beams), 0.1, 5.0, beams)
+        self.controller.on_scan(replace(scan, **changes), self.steady)
+
+    def depth(self, *points, kind=DepthPoints.OBSTACLE):
+        xyz = np.array([(*p, 0.2) for p in points], np.float32).reshape(-1, 3)
+        self.controller.on_depth_points(DepthPoints(
+            self.now, xyz, np.full(len(xyz), kind, np.float32), (0.19, 0.0)), self.steady)
+
+    def action(self, v=0.3, w=0.0):
+        self.controller.on_action(Action(self.now, Command(v, w)), self.steady)
+
+    def entities(self, table=None, unsure=False):
+        table = np.zeros((2, len(ENTITY_FIELDS)), np.float32) if table is None else table
+        self.controller.on_entities(table, unsure, self.now, self.steady)
+
+    def everything(self, v=0.3, w=0.0, speed=0.0):
+        self.odom(v=speed)
+        self.scan()
+        self.depth()
+        self.entities()
+        self.action(v, w)
+
+    def tick(self, later=0):
+        self.time += later
+        return self.controller.tick(self.now, self.steady, self.sim_time)
+
+
+@pytest.fixture
+def loop():
+    """All inputs fresh and a goal ahead."""
+    made = Loop()
+    made.everything()
+    made.controller.on_goal(9.0, 0.0)
+    return made
+
+
+def memory(loop):
+    return loop.controller._gate._memory
+
+
+# -- one decision ---------------------------------------------------------------------------------
+
+
+def test_a_decision_says_it_all(loop):
+    decision = loop.tick()
+    # from rest: 20 m/s^3 for 50 ms give 1 m/s^2, and so 0.05 m/s
+    assert decision.command == Command(pytest.approx(0.05), 0.0)
+    assert (decision.mode, decision.reasons) == (Mode.AUTONOMOUS, ())
+    assert decision.override is Override.POLICY and decision.stamp == START
+    assert decision.limited is False and decision.goal == (9.0, 0.0)
+    assert decision.proposal == Command(0.3, 0.0)
+    # 0.02 s at 2.5 m/s^2: the beginning and the end of the first step
+    assert decision.braking.shape == (2, 3)
+    assert decision.braking[:, 0] == pytest.approx([0.0, 0.02 * 0.05 * 0.5])
+    assert decision.values == {
+        'age_scan_ms': '0', 'age_depth_ms': '0', 'age_camera_scan_ms': 'inf', 'age_odom_ms': '0',
+        'age_imu_ms': 'inf', 'age_observation_ms': 'inf', 'age_entities_ms': '0',
+        'age_action_ms': '0', 'age_teleop_ms': 'inf', 'override': 'policy', 'clearance': 'inf',
+        'interventions': '0', 'goal_distance': '9.000'}
+
+
+def test_the_next_tick_goes_on_from_the_last_command(loop):
+    loop.tick()
+    decision = loop.tick(20)
+    assert decision.command.v == pytest.approx(0.05 + 0.02 * (1.0 + 0.4))
+    assert decision.values['age_scan_ms'] == '20'
+    loop.odom(1.0, 2.0, 0.5, 0.1, 0.2)
+    decision = loop.tick(20)
+    assert decision.braking[0] == pytest.approx([1.0, 2.0, 0.5])
+    assert decision.values['goal_distance'] == f'{math.hypot(8.0, 2.0):.3f}'
+
+
+def test_the_braking_is_shown_by_eight_poses_at_most(loop):
+    loop.tick()
+    loop.controller._command = Command(0.3, 0.0)
+    loop.controller._gate.record([[0.3, 0.0]], loop.now / S)
+    loop.time += 20
+    loop.odom(v=0.3)
+    decision = loop.tick()
+    # 0.3 m/s: 0.12 s in steps of 20 ms are 7 poses; 1.0 m/s: 0.4 s, 21 poses
+    assert decision.braking.shape == (7, 3)
+    loop.controller._gate.record([[1.0, 0.0]], loop.now / S)
+    loop.time += 20
+    loop.odom(v=1.0)
+    loop.action(1.0)
+    decision = loop.tick()
+    assert decision.braking.shape == (8, 3)
+    whole = loop.controller._gate.braking((0.0, 0.0, 0.0), (decision.command.v, 0.0))
+    assert len(whole) > 15
+    picked = [k * (len(whole) - 1) // 7 for k in range(8)]
+    assert decision.braking == pytest.approx(whole[picked])
+
+
+def test_without_odometry_there_is_no_way_to_show():
+    decision = Loop().tick()
+    assert decision.braking.shape == (0, 3) and decision.command == Command()
+    assert (decision.mode, decision.reasons) == (Mode.STOPPED, (Reason.WAITING_FOR_INPUT,))
+    assert decision.goal is None and decision.stamp == 0 and decision.proposal == Command()
+    assert decision.values['clearance'] == 'nan' and decision.override is Override.NOBODY
+    assert 'goal_distance' not in decision.values and 'refused' not in decision.values
+    assert 'age_clock_ms' not in decision.values
+    assert Decision.__dataclass_fields__['proposal'].default_factory() == Command()
+
+
+def test_without_a_goal_it_stands_and_says_why():
+    loop = Loop()
+    loop.everything()
+    decision = loop.tick()
+    assert (decision.mode, decision.reasons) == (Mode.IDLE, (Reason.NO_GOAL,))
+    assert decision.proposal == Command() and decision.stamp == 0
+    loop.controller.refuse_goal('frame map is unknown')
+    decision = loop.tick(5)
+    assert decision.reasons == (Reason.GOAL_REFUSED,)
+    assert decision.values['refused'] == 'frame map is unknown'
+    assert loop.controller.cancel_goal() == (False, 'there is no goal to cancel')
+    loop.controller.adopt_goal(1.0, 0.0)  # too late: one was refused here
+    assert loop.tick(5).goal is None
+    loop.controller.on_goal(2.0, 1.0)
+    assert loop.tick(5).goal == (2.0, 1.0)
+    assert loop.controller.cancel_goal() == (True, 'goal 2.00 1.00 cancelled')
+    assert loop.tick(5).reasons == (Reason.GOAL_CANCELLED,)
+    fresh = Loop()
+    fresh.everything()
+    fresh.controller.adopt_goal(2.0, 1.0)
+    assert fresh.tick().goal == (2.0, 1.0)
+
+
+def test_a_goal_is_reached_where_odometry_says_so(loop):
+    loop.tick()
+    loop.time += 20
+    loop.controller.on_odom(State(loop.now, 0.0, 0.0, 0.0, 0.0, 0.0), loop.steady)
+    loop.controller.on_goal(0.2, 0.2)
+    decision = loop.tick()
+    assert decision.goal is None and decision.reasons == (Reason.GOAL_REACHED,)
+    assert decision.mode is Mode.IDLE
+
+
+def test_a_goal_is_blocked_by_the_time_that_the_policy_drives(loop):
+    for _ in range(3):
+        loop.tick()
+        loop.time += 6000
+        loop.everything(0.0)
+    assert Reason.GOAL_BLOCKED in loop.tick().reasons
+    # while odometry is old nothing is judged
+    other = Loop()
+    other.everything(0.0)
+    other.controller.on_goal(9.0, 0.0)
+    other.tick()
+    other.tick(12_000)
+    other.time += 20
+    other.everything(0.0)
+    assert Reason.GOAL_BLOCKED in other.tick().reasons
+
+
+# -- who commands ---------------------------------------------------------------------------------
+
+
+def test_a_person_commands_for_as_long_as_the_dead_man_holds(loop):
+    loop.tick()
+    loop.time += 20
+    loop.everything()
+    loop.controller.on_teleop(Command(0.2, 0.1), None, loop.steady)
+    decision = loop.tick()
+    assert (decision.mode, decision.override) == (Mode.TELEOP, Override.TELEOP)
+    assert decision.proposal == Command(0.2, 0.1) and decision.stamp == 0
+    assert decision.command.w == pytest.approx(0.1)
+
+
+def test_a_stamped_command_of_a_person_ages_by_the_steady_clock_too():
+    """Simulated time stands still: stamps do not age, a person's hand does."""
+    loop = Loop(config(max_age__clock=2.0), sim_time=True)
+    loop.everything()
+    loop.controller.on_clock(loop.now, loop.steady)
+    loop.controller.on_teleop(Command(0.2, 0.1), loop.now, loop.steady)
+
+    def tick(later):
+        return loop.controller.tick(loop.now, loop.steady + later * MS, True)
+
+    assert tick(0).mode is Mode.TELEOP
+    assert tick(250).mode is Mode.TELEOP
+    assert tick(251).mode is Mode.IDLE
+
+
+def test_simulated_time_that_stands_still_is_a_fault():
+    loop = Loop(sim_time=True)
+    loop.everything()
+    decision = loop.tick()
+    assert decision.reasons == (Reason.CLOCK_STALLED,)  # it has never come
+    assert decision.values['age_clock_ms'] == 'inf'
+    loop.controller.on_clock(loop.now, loop.steady)
+    bound = round(1000 * loop.controller.config.max_age.clock)
+
+    def tick(later):
+        return loop.controller.tick(loop.now, loop.steady + later * MS, True)
+
+    assert tick(bound).mode is Mode.IDLE
+    assert tick(bound).values['age_clock_ms'] == str(bound)
+    assert tick(bound + 1).reasons == (Reason.CLOCK_STALLED,)
+
+
+def test_a_speed_limit_and_reverse_go_on_to_the_gate():
+    """Without the lidar: 0.4 m/s at most, and not backwards."""
+    loop = Loop()
+    loop.odom()
+    loop.depth(*[(1.5, 0.1 * k) for k in range(-5, 6)], kind=DepthPoints.FREE)
+    loop.entities()
+    loop.action(1.0)
+    loop.controller.on_goal(9.0, 0.0)
+    loop.controller._gate._memory.free_seen[:] = 1e6
+    loop.controller._gate.record([[0.39, 0.0]], loop.now / S - 0.05)
+    decision = loop.tick()
+    assert decision.mode is Mode.CAMERA_ONLY and Reason.LIDAR_LOST in decision.reasons
+    assert decision.command.v == pytest.approx(0.4)
+    loop.time += 20
+    loop.odom()
+    loop.action(-0.3)
+    loop.controller._gate.record([[0.0, 0.0]], loop.now / S - 0.05)
+    assert loop.tick().command == Command(0.0, 0.0)
+    loop.scan()
+    loop.time += 20
+    loop.odom()
+    loop.scan()
+    loop.action(-0.3)
+    loop.controller._gate.record([[-0.1, 0.0]], loop.now / S - 0.05)
+    loop.controller._gate._memory.free_seen[:] = 1e6
+    decision = loop.tick()
+    assert decision.mode is Mode.AUTONOMOUS and decision.command.v < -0.1
+
+
+# -- the gate's answers ---------------------------------------------------------------------------
+
+
+def test_interventions_are_counted_where_they_begin():
+    loop = Loop()
+    wall = np.full(24, INF)
+    wall[11:14] = 0.25  # from the lidar: at 15 degrees it is 0.067 m before the bumper
+    seen = []
+    for v in (0.0, 0.5, 0.5, 0.0, 0.5):
+        loop.time += 50
+        loop.odom()
+        loop.scan(wall)
+        loop.entities()
+        loop.action(v)
+        loop.controller.on_goal(9.0, 0.0)
+        loop.controller._gate.record([[0.0 if v == 0.0 else 0.3, 0.0]], loop.now / S - 0.05)
+        decision = loop.tick()
+        seen.append((decision.limited, decision.values['interventions']))
+        assert decision.limited == bool(set(decision.reasons) & {
+            Reason.GATE_LIMITED, Reason.GATE_BRAKING, Reason.UNAVOIDABLE})
+    assert seen == [(False, '0'), (True, '1'), (True, '1'), (False, '1'), (True, '2')]
+    assert decision.values['clearance'] == f'{0.25 * math.cos(math.pi / 12) + 0.055 - 0.229:.3f}'
+    assert decision.proposal == Command(0.5, 0.0)
+    loop.controller.set_commanders(2)
+    decision = loop.tick(20)
+    assert not decision.limited and decision.values['clearance'] == 'nan'
+
+
+@pytest.mark.parametrize(('gap', 'speed', 'reason'), [
+    # 0.5 m/s takes 0.135 m and 0.0325 m, 0.55 m/s 0.152 m; test_admissible_plain has the others
+    (0.17, 0.5, Reason.GATE_LIMITED), (0.05, 0.8, Reason.UNAVOIDABLE),
+    (0.04, 0.2, Reason.GATE_BRAKING)])
+def test_each_answer_of_the_gate_has_its_reason(gap, speed, reason):
+    loop = Loop()
+    memory(loop).free_seen[:] = 1e6
+    wall = np.full(24, INF)
+    wall[12] = 0.229 - 0.055 + gap  # ahead, from the lidar
+    loop.odom(v=speed)
+    loop.scan(wall)
+    loop.entities()
+    loop.action(1.0)
+    loop.controller.on_goal(9.0, 0.0)
+    loop.controller._gate.record([[speed, 0.0]], loop.now / S - 0.05)
+    assert loop.tick().reasons[-1] is reason
+
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+def stopping(loop, command=(0.5, 0.2)):
+    """The loop under way with a command."""
+    loop.tick()
+    loop.controller._command = Command(*command)
+    return loop
+
+
+def test_it_brakes_on_the_arc_in_the_time_that_it_needs(loop):
+    stopping(loop)
+    loop.controller.set_commanders(2)
+    first = loop.tick(20)
+    assert (first.mode, first.reasons) == (Mode.STOPPED, (Reason.SECOND_COMMANDER,))
+    assert first.command == Command(0.5, 0.2)  # it begins now
+    assert first.proposal == Command() and first.stamp == 0
+    loop.everything()
+    # 0.5 m/s take 0.2 s at 2.5 m/s^2: a quarter is left after 0.15 s
+    half = loop.tick(100)
+    assert (half.command.v, half.command.w) == pytest.approx((0.25, 0.1))
+    assert loop.controller._gate._last.command[0] == pytest.approx([0.25, 0.1])
+    assert loop.controller._gate._last.time[0] == loop.now / S
+    assert loop.tick(50).command.v == pytest.approx(0.125)
+    assert loop.tick(50).command == Command()
+    assert loop.tick(50).command == Command()
+
+
+def test_it_brakes_faster_where_less_time_is_left(loop):
+    """Odometry was heard 0.15 s ago at the latest: of 0.3 s no more than 0.14 s are left."""
+    bound = round(1000 * loop.controller.config.max_age.odom)
+    stopping(loop, (1.0, 0.0))
+    first = loop.tick(bound + 10)
+    assert Reason.ODOM_LOST in first.reasons and first.command == Command(1.0, 0.0)
+    left = 300 - (bound + 10)
+    assert left < 400  # of braking from 1 m/s
+    third = left // 2
+    assert loop.tick(third).command.v == pytest.approx((left - third) / left)
+    assert loop.tick(left - third).command == Command()
+
+
+def test_a_fault_that_leaves_no_time_stops_at_once(loop):
+    stopping(loop, (1.0, 0.5))
+    assert loop.tick(400).command == Command()
+    assert loop.tick(10).command == Command()
+
+
+def test_a_new_fault_may_shorten_the_stop(loop):
+    """Half a second of braking from 1.2 rad/s... the second fault leaves 50 ms."""
+    stopping(loop, (1.0, 0.0))
+    loop.controller.set_commanders(2)
+    loop.tick(1)
+    loop.tick(100)
+    bound = round(1000 * loop.controller.config.max_age.odom)
+    decision = loop.tick(max(bound - 100, 0) + 10)
+    assert Reason.ODOM_LOST in decision.reasons
+    age = loop.time
+    assert loop.tick(300 - age).command == Command()
+
+
+def test_after_a_stop_the_next_one_begins_anew(loop):
+    stopping(loop)
+    loop.controller.set_commanders(2)
+    loop.tick(20)
+    loop.tick(100)
+    loop.controller.set_commanders(1)
+    loop.everything()
+    assert loop.tick(5).mode is Mode.AUTONOMOUS
+    loop.controller._command = Command(0.4, 0.0)
+    loop.controller.set_commanders(2)
+    assert loop.tick(5).command == Command(0.4, 0.0)
+
+
+def test_the_emergency_stop_goes_through(loop):
+    loop.controller.on_emergency_stop(True)
+    decision = loop.tick()
+    assert (decision.mode, decision.reasons) == (Mode.EMERGENCY_STOP, (Reason.EMERGENCY_STOP,))
+    assert decision.override is Override.EMERGENCY_STOP
+    assert decision.values['override'] == 'emergency_stop'
+
+
+@pytest.mark.parametrize(('required', 'mode'), [(True, Mode.STOPPED), (False, Mode.AUTONOMOUS)])
+def test_a_lost_log_stops_only_where_it_is_required(required, mode):
+    loop = Loop(config(audit__required=required))
+    loop.everything()
+    loop.controller.on_goal(9.0, 0.0)
+    assert loop.tick().mode is Mode.AUTONOMOUS
+    loop.controller.set_audit_lost(True)
+    decision = loop.tick(5)
+    assert decision.mode is mode and Reason.AUDIT_LOST in decision.reasons
+    loop.controller.set_audit_lost(False)
+    assert loop.tick(5).mode is Mode.AUTONOMOUS
+
+
+def test_one_commander_or_none_is_no_fault(loop):
+    for n in (0, 1):
+        loop.controller.set_commanders(n)
+        assert loop.tick(1).mode is Mode.AUTONOMOUS
+    loop.controller.set_commanders(2)
+    assert loop.tick(1).mode is Mode.STOPPED
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+def test_ticks_farther_apart_than_40_ms_are_counted(loop):
+    for later, missed in ((0, None), (40, None), (41, '1'), (10, '1'), (500, '2')):
+        assert loop.tick(later).values.get('missed_ticks') == missed
+
+
+def test_a_clock_set_back_forgets_and_stops_until_it_stands(loop):
+    loop.tick()
+    loop.controller._command = Command(0.2, 0.0)
+    decision = loop.controller.tick(loop.now - 1, loop.steady + MS, False)
+    assert Reason.CLOCK_JUMPED_BACK in decision.reasons and decision.mode is Mode.STOPPED
+    assert decision.values['clock_jumps'] == '1' and decision.values['age_scan_ms'] == 'inf'
+    assert not memory(loop).started[0] and not memory(loop).disc[0]
+    loop.time += 50
+    loop.everything()
+    decision = loop.tick()
+    assert decision.reasons == (Reason.CLOCK_JUMPED_BACK,) and decision.command.v > 0.0
+    loop.time += 100
+    loop.everything()
+    assert loop.tick().command == Command()
+    assert loop.tick(1).mode is Mode.AUTONOMOUS
+    assert loop.tick(0).values['clock_jumps'] == '1'  # the same time again is none
+
+
+@pytest.mark.parametrize(('scan', 'depth', 'odom', 'over'), [
+    (True, False, True, True), (False, True, True, True), (False, False, True, False),
+    (True, True, False, False)])
+def test_a_clock_set_back_is_over_once_it_sees_and_knows_where_it_is(loop, scan, depth, odom,
+                                                                     over):
+    loop.tick()
+    loop.controller._command = Command()
+    loop.controller.tick(loop.now - 1, loop.steady, False)
+    loop.time += 50
+    if odom:
+        loop.odom()
+    if scan:
+        loop.scan()
+    if depth:
+        loop.depth()
+    assert (Reason.CLOCK_JUMPED_BACK in loop.tick().reasons) != over
+
+
+def test_an_odometry_jump_shows_for_a_second_of_stamps(loop):
+    loop.tick()
+    loop.time += 20
+    loop.odom(x=3.0)
+    assert loop.tick().reasons == (Reason.ODOM_JUMP,)
+    assert not memory(loop).started[0]
+    for later, shows in ((500, True), (499, True), (1, False)):
+        loop.time += later
+        loop.odom(x=3.0)
+        loop.scan()
+        assert (Reason.ODOM_JUMP in loop.tick().reasons) == shows
+
+
+def test_a_refused_message_shows_for_a_second(loop):
+    loop.tick()
+    loop.controller.on_invalid('imu', 'broken')
+    decision = loop.tick(5)
+    assert Reason.INPUT_INVALID in decision.reasons
+    assert decision.values['refused'] == 'imu: broken' and decision.values['invalid_imu'] == '1'
+    assert Reason.INPUT_INVALID in loop.tick(999).reasons
+    assert Reason.INPUT_INVALID not in loop.tick(1).reasons
+    loop.controller.refuse_goal('frame map is unknown')
+    assert loop.tick(1).values['refused'] == 'frame map is unknown'  # the newer kind of refusal
+
+
+# -- what the gate is given -----------------------------------------------------------------------
+
+
+def obstacles(loop, layer):
+    m = memory(loop)
+    cells = getattr(m, f'{layer}_cells')[0][:getattr(m, f'{layer}_count')[0]]
+    points = getattr(m, layer)[0].reshape(-1, 4)[cells][:, :2].astype(float)
+    return {tuple(p) for p in (points.round(3) + 0.0).tolist()}
+
+
+def one_beam(k, distance):
+    ranges = np.full(24, NAN)
+    ranges[k] = distance
+    return ranges
+
+
+def test_a_scan_is_placed_where_the_robot_was_at_its_stamp():
+    """At 1 m/s, half way between two stamps 0.1 s apart; the lidar is 0.055 m ahead of base."""
+    loop = Loop()
+    loop.odom(0.0, 0.0, 0.0, 1.0)
+    loop.time = 50
+    loop.scan(one_beam(12, 1.0))
+    loop.time = 100
+    loop.odom(0.1, 0.0, 0.0, 1.0)
+    loop.tick()
+    assert obstacles(loop, 'lidar') == {(1.105, 0.0)}
+    assert memory(loop).epoch[0] == START / S + 0.05
+
+
+@pytest.mark.parametrize(('roll', 'y'), [(0.0, 1.0), (math.pi, -1.0), (1.5, 1.0), (1.6, -1.0)])
+def test_a_lidar_that_hangs_upside_down_turns_the_other_way(roll, y):
+    loop = Loop(config(robot__lidar_pose=[0.055, 0.02, 0.3, roll, 0.0, 0.0]))
+    loop.odom()
+    loop.scan(one_beam(18, 1.0))  # a quarter turn left of ahead
+    loop.tick()
+    assert obstacles(loop, 'lidar') == {(0.055, 0.02 + y)}
+
+
+def test_a_lidar_that_looks_aside():
+    loop = Loop(config(robot__lidar_pose=[0.055, 0.02, 0.3, 0.0, 0.0, math.pi / 2]))
+    loop.odom()
+    loop.scan(one_beam(12, 1.0))
+    loop.scan(one_beam(12, 0.05), stamp=loop.now + 1)  # nearer than it measures: 0.1 m, inside
+    loop.tick()
+    assert obstacles(loop, 'lidar') == {(0.055, 1.02)}
+
+
+def test_ranges_by_the_bounds_of_the_sensor():
+    loop = Loop()
+    loop.odom()
+    loop.scan(one_beam(12, 1.0), range_max=0.9)
+    loop.scan(one_beam(12, 0.3), range_min=0.7, stamp=loop.now + 1)
+    loop.tick()
+    assert obstacles(loop, 'lidar') == {(0.755, 0.0)}
+
+
+def test_depth_and_camera_scan_reach_the_gate():
+    loop = Loop()
+    loop.odom()
+    loop.depth((1.0, 0.5), (1.2, -0.5))
+    ranges = np.full(SCAN_BEAMS, NAN, np.float32)
+    ranges[3 * SCAN_BEAMS // 4] = 0.8
+    loop.controller.on_camera_scan(Scan(loop.now, ranges, 10.0), loop.steady)
+    loop.tick()
+    bearing = math.pi / 2 + math.pi / SCAN_BEAMS
+    assert obstacles(loop, 'camera') == {
+        (1.0, 0.5), (1.2, -0.5),
+        (round(0.8 * math.cos(bearing), 3), round(0.8 * math.sin(bearing), 3))}
+    assert obstacles(loop, 'lidar') == set()
+    loop.time += 20
+    loop.odom()
+    loop.depth((1.5, -0.4), kind=DepthPoints.FREE)  # seen from the camera, 0.19 m ahead
+    loop.tick()
+    m = memory(loop)
+    x, y = 0.19 + 0.8 * 1.31 / math.hypot(1.31, 0.4), -0.8 * 0.4 / math.hypot(1.31, 0.4)
+    size = m.free_seen.shape[1]
+    seen = m.free_seen[0, math.floor(y / 0.05) % size, math.floor(x / 0.05) % size]
+    assert seen == np.float32(0.02)
+
+
+@pytest.mark.parametrize(('off', 'taken'), [(0, True), (99, True), (101, False), (-1, False)])
+def test_what_odometry_cannot_place_is_left_out(off, taken):
+    """Before its first stamp, or farther ahead of now than a stamp may be."""
+    loop = Loop()
+    loop.odom()
+    loop.scan(one_beam(12, 1.0), stamp=loop.now + off * MS)
+    decision = loop.tick()
+    assert bool(memory(loop).lidar_count[0]) == taken
+    assert decision.values.get('unplaced') == (None if taken else '1')
+
+
+def test_one_that_cannot_be_placed_does_not_hold_up_the_next():
+    loop = Loop()
+    loop.odom()
+    loop.scan(one_beam(12, 1.0), stamp=loop.now - 1)
+    loop.depth((1.0, 0.5))
+    loop.tick()
+    assert obstacles(loop, 'camera') == {(1.0, 0.5)} and obstacles(loop, 'lidar') == set()
+
+
+def test_a_frozen_scan_does_not_reach_the_gate_and_voids_what_it_said():
+    loop = Loop()
+    bearings = -0.6 + 0.02 * np.arange(61)
+    wall = (2.0 / np.cos(bearings)).astype(np.float32)
+    for k in range(12):
+        loop.time = 50 * k
+        loop.odom(0.05 * k, 0.0, 0.0, 1.0)
+        loop.scan(wall, angle_min=-0.6, angle_increment=0.02)
+        loop.depth((2.5, 0.0))
+        decision = loop.tick()
+    assert Reason.LIDAR_FROZEN in decision.reasons and decision.values['lidar_frozen'] == '1'
+    assert obstacles(loop, 'lidar') == set() and len(obstacles(loop, 'camera')) > 0
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+MOVING = ENTITY_CLASSES.index('moving')
+PEOPLE = EntityRule('people', (MOVING,), 2.0, 0.15, when_blind=0.2)
+
+
+def person(x):
+    table = np.zeros((2, len(ENTITY_FIELDS)), np.float32)
+    for name, value in (('x', x), ('confidence', 1.0), ('label', MOVING)):
+        table[0, ENTITY_FIELDS.index(name)] = value
+    return table
+
+
+def ruled(rules, table=None, x=0.0, unsure=False):
+    loop = Loop(rules=rules)
+    loop.odom(x)
+    loop.scan()
+    loop.depth()
+    loop.entities(table, unsure)
+    loop.action(1.0)
+    loop.controller.on_goal(9.0, 0.0)
+    loop.controller._gate.record([[0.14, 0.0]], loop.now / S - 0.05)
+    return loop
+
+
+def test_a_rule_slows_down_and_names_itself():
+    loop = ruled(Rules(entities=(PEOPLE,)), person(1.5))
+    decision = loop.tick()
+    assert decision.command.v == pytest.approx(0.15) and Reason.RULE in decision.reasons
+    assert decision.values['rules'] == 'people'
+    decision = ruled(Rules(entities=(PEOPLE,)), person(2.5)).tick()
+    assert decision.command.v > 0.18 and 'rules' not in decision.values
+    two = Rules((Zone('yard', SQUARE, 0.5),), (), (PEOPLE,))
+    assert ruled(two, person(1.5)).tick().values['rules'] == 'yard, people'
+
+
+@pytest.mark.parametrize(('age', 'known'), [(0, True), (250, True), (251, False), (-100, True),
+                                            (-101, False)])
+def test_entities_that_are_too_old_are_unknown(age, known):
+    loop = ruled(Rules(entities=(PEOPLE,)))
+    loop.time -= age
+    loop.entities(person(1.5))
+    loop.time += age
+    if age < 0:
+        loop.controller.inputs['entities'].clear()
+        loop.controller.on_entities(person(1.5), False, loop.now - age * MS, loop.steady)
+    else:
+        loop.controller.inputs['entities'].clear()
+        loop.controller.on_entities(person(1.5), False, loop.now - age * MS,
+                                    loop.steady - age * MS)
+    limit = loop.controller._apply_rules(Pose2(), loop.now, loop.steady, False).speed_limit
+    assert limit == (0.15 if known else 0.2)
+
+
+def test_unsure_entities_are_unknown():
+    decision = ruled(Rules(entities=(PEOPLE,)), person(9.0), unsure=True).tick()
+    assert decision.command.v == pytest.approx(0.19) or decision.command.v == pytest.approx(0.2)
+    assert Reason.RULE in decision.reasons and Reason.FALLBACK in decision.reasons
+
+
+def test_the_borders_of_zones_in_which_it_does_not_stand_are_fenced():
+    far = Zone('far', SQUARE + 4.0)
+    here = Zone('here', SQUARE)
+    loop = ruled(Rules(keep_out=(here, far)))
+    decision = loop.tick()
+    assert Reason.KEEP_OUT in decision.reasons and decision.mode is Mode.STOPPED
+    fence = memory(loop).fence
+    assert np.array_equal(fence, fence_points(Rules(keep_out=(far,)), 0.05))
+    loop.time += 20
+    loop.odom(0.01)
+    loop.tick()
+    assert memory(loop).fence is fence  # made anew only when another zone is entered
+    loop.time += 20
+    loop.odom(2.0)  # out of the one, at a jump
+    decision = loop.tick()
+    assert len(memory(loop).fence) == 2 * len(fence)
+    assert Reason.KEEP_OUT not in decision.reasons
+
+
+def test_without_odometry_no_rule_is_judged():
+    loop = Loop(rules=Rules(keep_out=(Zone('here', SQUARE),)))
+    loop.scan()
+    decision = loop.tick()
+    assert Reason.KEEP_OUT not in decision.reasons and len(memory(loop).fence) == 0
+
+
+# -- life -----------------------------------------------------------------------------------------
+
+
+def test_a_changed_configuration_reaches_every_part(loop):
+    loop.tick()
+    new = replace_value(replace_value(config(), 'robot.max_speed', 0.06), 'goal.tolerance', 1.5)
+    loop.controller.configure(new)
+    assert loop.controller.config is new
+    loop.controller.on_goal(1.4, 0.0)
+    decision = loop.tick(20)
+    assert decision.goal is None and decision.reasons == (Reason.GOAL_REACHED,)
+    loop.controller.on_goal(9.0, 0.0)
+    loop.everything(1.0)
+    assert loop.tick(20).command.v <= 0.06 + 1e-12
+
+
+def test_deactivating_forgets_all(loop):
+    loop.tick()
+    loop.controller.set_commanders(2)
+    loop.tick(20)
+    loop.controller.set_commanders(0)
+    loop.controller.deactivate()
+    c = loop.controller
+    assert c._command == Command() and c._stop is None and not c.jumped_back
+    assert not c.memory_void and memory(loop).disc[0] and not memory(loop).started[0]
+    assert np.isnan(c._gate._last.command).all()
+    assert all(item.received is None for item in c.inputs.values())
+    decision = loop.tick(5000)
+    assert decision.goal is None and 'missed_ticks' not in decision.values
+    assert decision.reasons == (Reason.WAITING_FOR_INPUT,)
+
+
+def test_warming_up_runs_every_kernel_and_leaves_no_trace(monkeypatch):
+    made = []
+
+    class Watched(Controller.__init__.__globals__['Gate']):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    loop = Loop()
+    before = loop.controller._gate
+    monkeypatch.setitem(Controller.warm_up.__globals__, 'Gate', Watched)
+    loop.controller.warm_up()
+    assert loop.controller._gate is before and not memory(loop).started[0]
+    assert (memory(loop).lidar_seen == EMPTY).all()
+    gate, = made
+    assert gate.config is loop.controller.config
+    m = gate._memory
+    # eight hits at 1 m round it, one obstacle of the depth camera, all of the camera scan
+    assert m.lidar_count[0] == 8 and m.camera_count[0] > 20
+    assert gate._last.command[0, 0] == pytest.approx(0.05) and gate._last.time[0] == 0.1
