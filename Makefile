@@ -1,10 +1,11 @@
 # make demo ARGS="--seed 3"   the whole loop drives to five goals, then a report
-# make test                   lint, types, unit tests, ROS graph tests
-# make lint | bench | soak | test-numpy1 | venv | clean      soak: ARGS="--minutes 60" for the hour
+# make test                   lint, types, coverage of control, unit tests, ROS graph tests
+# make mutation ARGS="--sample 300 --seed 1"   would the tests notice if control were wrong?
+# make lint | coverage | bench | soak | test-numpy1 | venv | clean   soak: ARGS="--minutes 60"
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak test-numpy1 venv clean
+.PHONY: help demo test lint coverage mutation bench soak test-numpy1 venv clean
 
 ARGS ?=
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py Makefile
@@ -18,7 +19,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := -m pip --disable-pip-version-check --quiet install
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 demo: $(READY)
 	@.venv/bin/karpathy-control demo $(ARGS)
@@ -29,6 +30,15 @@ test: $(READY)
 lint: $(READY)
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+
+# Lines and branches of karpathy_control/control, run as plain Python; less than all is an error.
+coverage: $(READY)
+	@mkdir -p build
+	@NUMBA_DISABLE_JIT=1 OMP_NUM_THREADS=1 .venv/bin/coverage run -m pytest -q test/control
+	@.venv/bin/coverage report
+
+mutation: $(READY)
+	@.venv/bin/python test/mutation.py $(ARGS)
 
 bench: $(READY)
 	@.venv/bin/karpathy-control bench $(or $(ARGS),loop)

@@ -1,4 +1,4 @@
-"""All checks in order: lint, types, unit tests, ROS graph tests; a last line of JSON.
+"""All checks in order: lint, types, coverage, unit tests, ROS graph tests; a last line of JSON.
 
     python test/run.py [PYTEST ARGUMENTS]     with arguments only pytest runs
 """
@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
     failed_checks: list[str] = []
     if not arguments:
         for name, command in (('lint', [str(tools / 'ruff'), 'check', '.']),
-                              ('types', [str(tools / 'mypy')])):
+                              ('types', [str(tools / 'mypy')]),
+                              ('coverage', ['make', '--no-print-directory', 'coverage'])):
             if run(command):
                 failed_checks.append(name)
     runs = [arguments] if arguments else [['-m', 'not ros'], ['-m', 'ros']]
