@@ -54,6 +54,7 @@ def node(spec: NodeSpec, folder: Path) -> Action:
     return Node(package=spec.package, executable=spec.executable, name=spec.node_name,
                 namespace=spec.namespace, parameters=[str(file)] if spec.parameters else None,
                 remappings=list(spec.remappings), arguments=list(spec.arguments),
+                ros_arguments=['--enclave', spec.enclave],
                 respawn=spec.respawn, respawn_delay=spec.respawn_delay, output='both',
                 on_exit=[OpaqueFunction(function=end, args=[spec.name])] if spec.required
                 else None)

@@ -7,6 +7,7 @@ which large images are lost; so the file is checked here first.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.files import read_text, xml_paths
 
 PROFILES = ('host', 'local', 'none')
+MAX_DOMAIN = 232  # whose ports still exist
 
 _COLOURS = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -90,3 +92,27 @@ def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:
         # the profile itself opens no socket, so the range has nothing left to limit.
         values['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'SYSTEM_DEFAULT'
     return values
+
+
+def opened(profile: str, base: Mapping[str, str]) -> str:
+    """What a process under a profile opens to the outside, in words. ConfigError for a bad domain.
+
+    Ports are those of the RTPS standard for the domain, and one of Fast DDS; those of the second
+    and later processes of a machine follow in steps of two.
+    """
+    values = dds_environment(profile, base)
+    if base.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp') != 'rmw_fastrtps_cpp':
+        return f'{base["RMW_IMPLEMENTATION"]} decides'
+    if 'FASTDDS_DEFAULT_PROFILES_FILE' not in values and profile != 'none':
+        return 'the profile in the environment decides'
+    if profile == 'local':
+        return 'no socket: shared memory of this machine, which its other users can read'
+    text = base.get('ROS_DOMAIN_ID') or '0'
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_DOMAIN):
+        raise ConfigError(f'ROS_DOMAIN_ID: {text!r} is not accepted; it takes 0 to {MAX_DOMAIN}')
+    first = 7400 + 250 * int(text)
+    names = ', '.join(name for _, name in socket.if_nameindex())
+    return (f'UDPv4 on every interface ({names}), ports 7000, {first} (multicast '
+            f'239.255.0.1), {first + 10} and {first + 11} for the first process, +2 for each '
+            'other, and one that the system chooses to send from: whoever reaches them can read '
+            'and command everything unless SROS 2 is enforced')

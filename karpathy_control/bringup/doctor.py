@@ -15,13 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from karpathy_control.bringup.dds import PROFILES, check_profile, profile_file, refusal
+from karpathy_control.bringup.dds import (
+    PROFILES,
+    check_profile,
+    opened,
+    profile_file,
+    refusal,
+)
 from karpathy_control.bringup.environment import environment
 from karpathy_control.bringup.parameters import read_parameters
+from karpathy_control.bringup.plan import enclave
 from karpathy_control.bringup.resources import find, share
 from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.card import WeightsError, verify_weights
-from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.interfaces import BY_NAME
 
@@ -32,6 +39,11 @@ MIN_FREE_DISK = 1_000_000_000  # bytes, for logs and reports
 REQUIRED = ('numpy', 'scipy', 'numba', 'torch', 'safetensors', 'PyYAML', 'rich')
 MODULES = {'rclpy': 'ros-kilted-rclpy, or a sourced ROS 2 installation', 'cv2': 'opencv',
            'mujoco': 'mujoco-core (world:=mujoco only)', 'xacro': 'xacro'}
+OF_A_SIMULATION = ('sim', 'base_guard')  # a robot runs without them
+SECURITY = ('ROS_SECURITY_KEYSTORE', 'ROS_SECURITY_STRATEGY', 'ROS_SECURITY_ENCLAVE_OVERRIDE')
+ENCLAVE_FILES = tuple(f'/{name}' for name in (
+    'cert.pem', 'key.pem', 'identity_ca.cert.pem', 'permissions_ca.cert.pem', 'governance.p7s',
+    'permissions.p7s'))
 PARTICIPANT = ('import rclpy; rclpy.init(); node = rclpy.create_node("doctor"); '
                'node.destroy_node(); rclpy.shutdown()')
 
@@ -170,23 +182,52 @@ def check_disk(folder: Path = Path()) -> Check:
     return Check('disk', True, detail)
 
 
-def check_security(base: Mapping[str, str]) -> Check:
-    """DDS security that was asked for but cannot be had, and would silently be off."""
-    asked = base.get('ROS_SECURITY_ENABLE', 'false').lower() == 'true'
-    if not asked:
-        return Check('security', True, 'not asked for')
-    keystore = base.get('ROS_SECURITY_KEYSTORE', '')
-    strict = base.get('ROS_SECURITY_STRATEGY') == 'Enforce'
-    wheels = base.get('_ROS_WHEELS_BOOTSTRAP_COMPLETE') == '1'
-    if wheels:
+def check_sockets(profile: str, base: Mapping[str, str]) -> Check:
+    """What the loop opens to others under this profile."""
+    try:
+        return Check('sockets', True, f'{profile}: {opened(profile, base)}')
+    except ConfigError as error:
+        return Check('sockets', False, str(error), 'repair or unset what is named')
+
+
+def check_security(base: Mapping[str, str], processes: Sequence[str] = ()) -> Check:
+    """DDS security that was asked for but is off or partial: rcl itself says nothing of it.
+
+    rcl takes the exact words `true` and `Enforce` alone. `processes` are the enclaves needed.
+    """
+    enable = base.get('ROS_SECURITY_ENABLE', '')
+    signs = sorted(name for name in SECURITY if base.get(name))
+    if enable != 'true':
+        if enable in ('', 'false') and not signs:
+            return Check('security', True, 'not asked for')
+        why = (f'ROS_SECURITY_ENABLE is {enable!r}' if enable not in ('', 'false') else
+               f'{", ".join(signs)} set, but ROS_SECURITY_ENABLE is {enable!r}')
+        return Check('security', False, f'asked for, but off: {why}',
+                     'ROS_SECURITY_ENABLE=true exactly; or unset all ROS_SECURITY_*')
+    if base.get('_ROS_WHEELS_BOOTSTRAP_COMPLETE') == '1':
         return Check('security', False, 'asked for, but these ROS wheels are built without it',
                      'use a ROS 2 installation, or ROS_SECURITY_ENABLE=false knowingly')
-    if not strict or not Path(keystore, 'enclaves').is_dir():
-        return Check('security', False, f'asked for with strategy '
-                     f'{base.get("ROS_SECURITY_STRATEGY", "Permissive")!r} and keystore '
-                     f'{keystore!r}: nodes without an enclave run unsecured',
-                     'ROS_SECURITY_STRATEGY=Enforce and a keystore (ros2 security '
-                     'create_keystore)')
+    strategy = base.get('ROS_SECURITY_STRATEGY', '')
+    if strategy != 'Enforce':
+        return Check('security', False, f'asked for, but permissive: ROS_SECURITY_STRATEGY is '
+                     f'{strategy!r}, so a node without an enclave runs unsecured',
+                     'ROS_SECURITY_STRATEGY=Enforce exactly')
+    keystore = base.get('ROS_SECURITY_KEYSTORE', '')
+    cure = ('ros2 security create_keystore, then create_enclave and create_permission with '
+            'config/sros2/policy.xml for each; see doc/safety.md')
+    if not keystore or not Path(keystore, 'enclaves').is_dir():
+        return Check('security', False, f'asked for, but keystore {keystore!r} has no enclaves',
+                     cure)
+    override = base.get('ROS_SECURITY_ENCLAVE_OVERRIDE')
+    if override:
+        return Check('security', False, f'one key for all: ROS_SECURITY_ENCLAVE_OVERRIDE is '
+                     f'{override!r}, so every node may do what the others may',
+                     'unset it: each process is started with an enclave of its own')
+    lacking = [f'{name}{path}' for name in processes for path in ENCLAVE_FILES
+               if not Path(keystore, 'enclaves', name.strip('/'), path.strip('/')).is_file()]
+    if lacking:
+        return Check('security', False, f'asked for, but {len(lacking)} files are missing in '
+                     f'{keystore}/enclaves, first {lacking[0]}', cure)
     return Check('security', True, f'enforced, keystore {keystore}')
 
 
@@ -228,7 +269,10 @@ def examine(robot: str, params_file: str, dds_profile: str, live: bool) -> list[
     device = str(parameters['perception'].get('device', 'cpu'))
     steps: list[Callable[[], Check]] = [
         check_python, check_disk, check_shared_memory,
-        lambda: check_dds(dds_profile, os.environ), lambda: check_security(os.environ),
+        lambda: check_dds(dds_profile, os.environ),
+        lambda: check_sockets(dds_profile, os.environ),
+        lambda: check_security(os.environ, [enclave('', name) for name in NODE_CONFIGS
+                                            if name not in OF_A_SIMULATION]),
         lambda: check_device(device), lambda: check_weights('encoder', encoder),
         lambda: check_weights('actor', actor), lambda: check_robot(robot), check_host_tools]
     if live:

@@ -63,6 +63,11 @@ ARGUMENTS: tuple[ArgumentSpec, ...] = (
 )
 
 
+def enclave(namespace: str, process: str) -> str:
+    """Path of the SROS 2 enclave of a process. namespace: '' or absolute."""
+    return f'/{PACKAGE}{namespace}/{process}'
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """One process. `parameters` maps the names of the nodes in it to their parameters."""
@@ -89,6 +94,11 @@ class NodeSpec:
     def node_name(self) -> str | None:
         """The name to force on the node; None where the process holds several."""
         return self.name if tuple(self.parameters) in ((), (self.name,)) else None
+
+    @property
+    def enclave(self) -> str:
+        """Its SROS 2 enclave: each process has a key of its own. Unused without security."""
+        return enclave(self.namespace, self.name)
 
 
 @dataclass(frozen=True)

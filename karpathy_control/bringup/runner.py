@@ -56,7 +56,7 @@ def node_command(spec: NodeSpec, parameters: Path) -> list[str]:
         remappings.append(('__ns', spec.namespace))
     for source, target in remappings:
         command += ['-r', f'{source}:={target}']
-    return [*command, '--params-file', str(parameters)]
+    return [*command, '--params-file', str(parameters), '--enclave', spec.enclave]
 
 
 @dataclass

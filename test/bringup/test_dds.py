@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from karpathy_control.bringup.dds import check_profile, dds_environment, profile_file
+from karpathy_control.bringup.dds import check_profile, dds_environment, opened, profile_file
 from karpathy_control.bringup.environment import environment
 from karpathy_control.contracts.config import ConfigError
 
@@ -90,3 +90,21 @@ def test_environment_keeps_what_the_caller_chose():
     assert values['NUMBA_NUM_THREADS'] == '1'
     # Not a choice: without it an int in a float field is sent as garbage.
     assert environment('none', {'ROS_PYTHON_CHECK_FIELDS': '0'})['ROS_PYTHON_CHECK_FIELDS'] == '1'
+
+
+@pytest.mark.parametrize(('profile', 'base', 'said'), [
+    ('local', {}, 'no socket'),
+    ('host', {}, 'ports 7000, 7400 (multicast 239.255.0.1), 7410 and 7411'),
+    ('host', {'ROS_DOMAIN_ID': '3'}, 'ports 7000, 8150 (multicast 239.255.0.1), 8160 and 8161'),
+    ('none', {'ROS_DOMAIN_ID': '0'}, 'UDPv4 on every interface (lo'),
+    ('local', {'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp'}, 'rmw_zenoh_cpp decides'),
+    ('local', {'FASTDDS_DEFAULT_PROFILES_FILE': str(profile_file('host'))}, 'in the environment'),
+])
+def test_what_a_profile_opens_is_said(profile, base, said):
+    assert said in opened(profile, base)
+
+
+@pytest.mark.parametrize('domain', ['233', '-1', '1e999', 'x', '\u0663'])
+def test_domain_that_has_no_ports_is_refused(domain):
+    with pytest.raises(ConfigError, match='takes 0 to 232'):
+        opened('host', {'ROS_DOMAIN_ID': domain})

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from karpathy_control.bringup import doctor
+from karpathy_control.bringup.plan import enclave
 from karpathy_control.contracts.card import write_card
 
 
@@ -60,12 +61,50 @@ def test_bad_profile_file_is_found_without_starting_anything(tmp_path):
     assert doctor.check_dds('local', {'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp'}).ok
 
 
-@pytest.mark.parametrize(('base', 'ok'), [
-    ({}, True),
-    ({'ROS_SECURITY_ENABLE': 'true', '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}, False),
-    ({'ROS_SECURITY_ENABLE': 'true', 'ROS_SECURITY_STRATEGY': 'Permissive'}, False)])
-def test_security_that_would_silently_be_off_is_found(base, ok):
+ASKED = {'ROS_SECURITY_ENABLE': 'true', 'ROS_SECURITY_STRATEGY': 'Enforce'}
+
+
+@pytest.mark.parametrize(('base', 'said'), [
+    ({'ROS_SECURITY_ENABLE': 'True'}, "off: ROS_SECURITY_ENABLE is 'True'"),  # rcl: exactly true
+    ({'ROS_SECURITY_ENABLE': '1'}, "off: ROS_SECURITY_ENABLE is '1'"),
+    ({'ROS_SECURITY_STRATEGY': 'Enforce'}, 'off: ROS_SECURITY_STRATEGY set'),
+    ({'ROS_SECURITY_KEYSTORE': '/k', 'ROS_SECURITY_ENABLE': 'false'}, 'off: ROS_SECURITY_KEYST'),
+    ({**ASKED, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}, 'built without it'),
+    ({'ROS_SECURITY_ENABLE': 'true'}, "permissive: ROS_SECURITY_STRATEGY is ''"),
+    ({**ASKED, 'ROS_SECURITY_STRATEGY': 'enforce'}, "permissive: ROS_SECURITY_STRATEGY is 'enfo"),
+    (ASKED, "keystore '' has no enclaves"),
+    ({**ASKED, 'ROS_SECURITY_KEYSTORE': '/none'}, "keystore '/none' has no enclaves"),
+])
+def test_security_that_is_off_or_permissive_is_found_with_a_cure(base, said):
     found = doctor.check_security(base)
+    assert not found.ok and said in found.detail and found.cure
+
+
+def test_security_that_was_not_asked_for_is_well():
+    assert doctor.check_security({}).ok
+    assert doctor.check_security({'ROS_SECURITY_ENABLE': 'false'}).ok
+
+
+def test_keystore_must_hold_an_enclave_of_every_process(tmp_path):
+    base = {**ASKED, 'ROS_SECURITY_KEYSTORE': str(tmp_path)}
+    needed = [enclave('', 'control'), enclave('', 'policy')]
+    for name in needed:
+        folder = tmp_path / 'enclaves' / name.strip('/')
+        folder.mkdir(parents=True)
+        for file in doctor.ENCLAVE_FILES:
+            (folder / file.strip('/')).touch()
+    assert doctor.check_security(base, needed).ok
+    (folder / 'key.pem').unlink()
+    found = doctor.check_security(base, needed)
+    assert not found.ok and '/karpathy_control/policy/key.pem' in found.detail
+    shared = {**base, 'ROS_SECURITY_ENCLAVE_OVERRIDE': needed[0]}
+    assert 'one key for all' in doctor.check_security(shared).detail
+
+
+@pytest.mark.parametrize(('profile', 'base', 'ok'), [
+    ('local', {}, True), ('host', {}, True), ('host', {'ROS_DOMAIN_ID': '400'}, False)])
+def test_what_is_opened_is_said(profile, base, ok):
+    found = doctor.check_sockets(profile, base)
     assert found.ok is ok and bool(found.cure) is not ok
 
 
@@ -75,7 +114,8 @@ def test_last_line_is_json_with_a_cure_for_every_failure(monkeypatch, capsys):
     status = doctor.main(['--robot', 'generic'])
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])['checks']
     assert {'versions', 'disk', 'shared_memory', 'dds_profile', 'device', 'weights_encoder',
-            'weights_actor', 'robot', 'host_tools', 'security'} <= {c['name'] for c in checks}
+            'weights_actor', 'robot', 'host_tools', 'sockets', 'security'} <= {
+                c['name'] for c in checks}
     assert all(set(c) == {'name', 'ok', 'detail', 'cure'} for c in checks)
     assert all(c['ok'] or c['cure'] for c in checks)
     assert status == (0 if all(c['ok'] for c in checks) else 1)

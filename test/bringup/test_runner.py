@@ -76,7 +76,8 @@ def test_command_of_a_node_and_of_a_composed_process(tmp_path):
                     remappings=(('imu', 'imu/data'),))
     assert node_command(spec, file)[1:] == [
         '-m', 'karpathy_control.nodes.sensor', '--ros-args', '-r', 'imu:=imu/data',
-        '-r', '__node:=sensor', '-r', '__ns:=/r1', '--params-file', str(file)]
+        '-r', '__node:=sensor', '-r', '__ns:=/r1', '--params-file', str(file),
+        '--enclave', '/karpathy_control/r1/sensor']
     both = NodeSpec('pipeline', 'pipeline', parameters={'a': {}, 'b': {}})
     assert '__node' not in ' '.join(node_command(both, file))
 
