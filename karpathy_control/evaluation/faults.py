@@ -47,6 +47,9 @@ RECOVERY = 20.0  # s that it may take to drive again by itself after the fault
 PAUSED, RUNNING = 0.4, 0.05  # s: a node that gets so little time runs at a ninth of its speed
 SHARED = Path('/dev/shm')
 SHARED_SIZE = '400m'
+AUDIT_SIZE = '64m'  # more than is written in a run
+PAGE = 4096  # B: a file system in memory gives a file so much at a time
+FILLING = 3.0  # s in which the log of a driving robot fills a page many times
 PRIVATE = 'KARPATHY_CONTROL_PRIVATE_MOUNTS'  # set inside the mount namespace of a fault run
 NEEDS_MOUNTS = ('disk', 'memory')
 WEIGHTS = {'perception': 'encoder', 'policy': 'actor'}
@@ -175,8 +178,15 @@ class FaultRun:
 
     @contextmanager
     def _disk(self, row: Row) -> Iterator[int]:
-        with _filled(self.folder / 'audit') as start:
-            yield start
+        folder = self.folder / 'audit'
+        with _filled(folder):
+            log = max(folder.glob('audit-*.log'))
+            end = time.monotonic() + FILLING
+            while log.stat().st_size % PAGE:  # so far nothing is lost: it owns that page
+                if time.monotonic() > end:
+                    raise ObserverError(f'{log} does not fill its last page')
+                time.sleep(0.001)
+            yield time.monotonic_ns()
 
     @contextmanager
     def _memory(self, row: Row) -> Iterator[int]:
@@ -236,7 +246,7 @@ def prepare(folder: Path, rows: Sequence[Row]) -> dict[str, dict[str, Value]]:
 def enter_private_mounts(folder: Path, argv: Sequence[str]) -> None:
     """Become the same command in a mount namespace of its own. Returns where it is there."""
     if os.environ.get(PRIVATE) == str(os.getpid()):
-        for place, size in ((SHARED, SHARED_SIZE), (folder / 'audit', '1m')):
+        for place, size in ((SHARED, SHARED_SIZE), (folder / 'audit', AUDIT_SIZE)):
             place.mkdir(parents=True, exist_ok=True)
             subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(place)],
                            check=True)
