@@ -16,7 +16,7 @@ COMMANDS = {
     'up': ('karpathy_control.bringup.runner', 'start the whole loop and keep it up'),
     'demo': ('karpathy_control.evaluation.demo', 'drive to goals in a generated world, report'),
     'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
-    'evaluate': ('karpathy_control.evaluation.batched', 'measure the policy in a suite of worlds'),
+    'evaluate': ('karpathy_control.evaluation.evaluate', 'measure the policy in unseen worlds'),
     'adversary': ('karpathy_control.evaluation.adversary', 'try to make the gate touch something'),
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
     'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),

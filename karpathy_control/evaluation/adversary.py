@@ -22,7 +22,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from karpathy_control.contracts.config import ConfigError, ControlConfig, from_mapping, to_mapping
+from karpathy_control.contracts.config import (
+    ConfigError,
+    ControlConfig,
+    changed,
+    from_mapping,
+    to_mapping,
+)
 from karpathy_control.evaluation.adversary_batch import Tally
 from karpathy_control.evaluation.adversary_worlds import PER_WORLD
 from karpathy_control.evaluation.statistics import wilson_interval
@@ -162,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.kind == 'liveness':
         from karpathy_control.evaluation import adversary_liveness
         return adversary_liveness.main(args.episodes, args.seed)
-    control = _changed(control_for(args.kind), args.set)
+    control = from_mapping(ControlConfig, changed(to_mapping(control_for(args.kind)), args.set))
     number, of = args.shard
     chunk = MUJOCO_CHUNK if args.kind == 'mujoco' else CHUNK
     ledger = Ledger(args.run, {'kind': args.kind, 'seed': args.seed, 'chunk': chunk,
@@ -181,20 +187,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures['seconds'] = round(time.monotonic() - started, 1)
     print(json.dumps(figures))
     return 0 if figures['contacts'] == figures['contacts_while_moving'] == 0 else 1
-
-
-def _changed(control: ControlConfig, changes: Sequence[str]) -> ControlConfig:
-    """The configuration with NAME=VALUE applied; ConfigError names what is not accepted."""
-    values: dict[str, object] = dict(to_mapping(control))
-    for change in changes:
-        name, found, text = change.partition('=')
-        if not found:
-            raise ConfigError(f'--set {change!r}: it takes NAME=VALUE')
-        try:
-            values[name] = json.loads(text)
-        except json.JSONDecodeError:
-            values[name] = text
-    return from_mapping(ControlConfig, values)
 
 
 if __name__ == '__main__':

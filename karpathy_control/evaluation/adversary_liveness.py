@@ -20,8 +20,8 @@ from karpathy_control.contracts.config import ControlConfig, PolicyConfig
 from karpathy_control.control.gate import UNCHANGED
 from karpathy_control.evaluation.adversary_oracle import Oracle
 from karpathy_control.evaluation.adversary_worlds import scene_of
-from karpathy_control.evaluation.batched import LEGS, make_worlds
 from karpathy_control.evaluation.statistics import wilson_interval
+from karpathy_control.evaluation.suites import LEGS, make_worlds
 from karpathy_control.learning.loop import ClosedLoop, choose_leg
 from karpathy_control.worlds.bank import pack
 

@@ -37,6 +37,7 @@ from karpathy_control.worlds.robot import RobotDescription
 
 TICK = 20_000_000  # ns, of the controller
 CLOCK = 20_000_000  # ns, period of /clock
+MOVING = 0.02  # m/s
 TRUE_TOLERANCE = 0.5  # m: goal tolerance plus what odometry may drift on the way
 
 
@@ -65,6 +66,7 @@ class Outcome:
     outcome: str  # reached, contact, blocked or timeout
     seconds: float
     travelled: float  # m, true
+    moving: bool = False  # whether the robot moved when it touched something
     track: list[tuple[float, float, float, float]] = field(default_factory=list)  # t x y yaw
 
 
@@ -112,7 +114,7 @@ class InProcessLoop:
             pose = now
             result.track.append((self.world.time, now.x, now.y, now.yaw))
             if self.world.contacts > contacts:
-                result.outcome = 'contact'
+                result.outcome, result.moving = 'contact', abs(now.v) > MOVING
             elif Reason.GOAL_REACHED in reasons:
                 near = math.hypot(now.x - goal[0], now.y - goal[1]) <= TRUE_TOLERANCE
                 result.outcome = 'reached' if near else 'reached_by_odometry_only'

@@ -27,7 +27,8 @@ from rsl_rl.runners import OnPolicyRunner
 
 from karpathy_control.bringup.resources import find, share
 from karpathy_control.contracts.config import ConfigError, ControlConfig, PolicyConfig
-from karpathy_control.evaluation.batched import by_family, compare, guidance, reflex, summarise
+from karpathy_control.evaluation.batched import compare, guidance, reflex
+from karpathy_control.evaluation.suites import by_family, summarise
 from karpathy_control.learning import checkpoints
 from karpathy_control.learning.config import PolicyTraining, load
 from karpathy_control.learning.env import TRAINING_SEEDS, NavigationEnv

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from karpathy_control.contracts.config import ConfigError, ControlConfig
+from karpathy_control.contracts.config import ConfigError, ControlConfig, from_mapping, to_mapping
 from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import Box, Mover, World
 from karpathy_control.evaluation import adversary, adversary_batch, adversary_plant
@@ -44,8 +44,9 @@ def test_an_episode_does_not_depend_on_the_others_beside_it(static):
 
 def test_without_its_margin_the_gate_is_caught():
     """The adversary must be able to find a broken gate: here one that reacts at once."""
-    broken = adversary._changed(CONTROL, ['gate.margin=0.0', 'gate.reaction_time=0.02',
-                                          'robot.deceleration=20.0'])
+    broken = from_mapping(ControlConfig, {**to_mapping(CONTROL), 'gate.margin': 0.0,
+                                          'gate.reaction_time': 0.02,
+                                          'robot.deceleration': 20.0})
     found = adversary_batch._Batch('static', 1, np.arange(16), broken)
     found._world.trait('deceleration')[:] = 1.5  # the base brakes far worse than stated
     tally = Tally()

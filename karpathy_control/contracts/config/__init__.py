@@ -5,6 +5,7 @@ from karpathy_control.contracts.config.control import ControlConfig
 from karpathy_control.contracts.config.core import (
     ConfigError,
     ParameterSpec,
+    changed,
     from_mapping,
     markdown_table,
     parameter,
@@ -30,5 +31,6 @@ NODE_CONFIGS = {
 __all__ = [
     'NODE_CONFIGS', 'BaseGuardConfig', 'ConfigError', 'ControlConfig', 'ParameterSpec',
     'PerceptionConfig', 'PolicyConfig', 'RobotConfig', 'SensorConfig', 'SimConfig',
-    'from_mapping', 'markdown_table', 'parameter', 'replace_value', 'specs', 'to_mapping',
+    'changed', 'from_mapping', 'markdown_table', 'parameter', 'replace_value', 'specs',
+    'to_mapping',
 ]

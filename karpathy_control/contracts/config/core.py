@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -163,3 +164,20 @@ def markdown_table(kind: type) -> str:
         lines.append(f'| `{spec.name}` | {default} | {spec.unit} | {accepted} | '
                      f'{"yes" if spec.live else ""} | {spec.description} |')
     return '\n'.join(lines)
+
+
+def changed(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """The values with NAME=VALUE applied, each VALUE as JSON or else as text.
+
+    ConfigError for what has no `=`; whether name and value are accepted, `from_mapping` says.
+    """
+    result = dict(values)
+    for change in changes:
+        name, found, text = change.partition('=')
+        if not found:
+            raise ConfigError(f'--set {change!r}: it takes NAME=VALUE')
+        try:
+            result[name] = json.loads(text)
+        except json.JSONDecodeError:
+            result[name] = text
+    return result
