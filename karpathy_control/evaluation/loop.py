@@ -24,7 +24,7 @@ from karpathy_control.evaluation.client import (
 )
 from karpathy_control.worlds.generators import generate
 
-START_LIMIT = 90.0  # s: processes, kernels from the cache, discovery
+START_LIMIT = 180.0  # s: processes and discovery; a first start compiles kernels
 SLICE = 0.05  # s between two looks at the processes
 KEEP = 400  # observations that the observer keeps: its memory does not grow with the run
 NEAR = 2.5  # m: a goal nearer than this is replaced, so that the robot keeps its speed
