@@ -9,7 +9,9 @@ from ticking import INF, MS, START, Loop, S, config, memory, ready
 from karpathy_control.contracts.config import replace_value
 from karpathy_control.contracts.modes import Mode, Override, Reason
 from karpathy_control.contracts.types import Command, DepthPoints, State
-from karpathy_control.control.controller import Controller, Decision
+from karpathy_control.control import controller
+from karpathy_control.control.controller import Decision
+from karpathy_control.control.gate import Gate
 from karpathy_control.control.memory import EMPTY
 
 
@@ -387,17 +389,15 @@ def test_deactivating_forgets_all(loop):
     assert decision.reasons == (Reason.WAITING_FOR_INPUT,)
 
 
-def test_warming_up_runs_every_kernel_and_leaves_no_trace(monkeypatch):
+def test_warming_up_runs_every_kernel_and_leaves_no_trace(loop, monkeypatch):
     made = []
 
-    class Watched(Controller.__init__.__globals__['Gate']):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            made.append(self)
+    def watched(*arguments):
+        made.append(Gate(*arguments))
+        return made[-1]
 
-    loop = Loop()
     before = loop.controller._gate
-    monkeypatch.setitem(Controller.warm_up.__globals__, 'Gate', Watched)
+    monkeypatch.setattr(controller, 'Gate', watched)
     loop.controller.warm_up()
     assert loop.controller._gate is before and not memory(loop).started[0]
     assert (memory(loop).lidar_seen == EMPTY).all()
