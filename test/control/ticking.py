@@ -70,9 +70,9 @@ class Loop:
         return self.controller.tick(self.now, self.steady, self.sim_time)
 
 
-def ready():
+def ready(settings=None):
     """All inputs fresh and a goal ahead."""
-    made = Loop()
+    made = Loop(settings)
     made.everything()
     made.controller.on_goal(9.0, 0.0)
     return made
