@@ -32,6 +32,7 @@ class Reason(str, Enum):
     DEPTH_LOST = 'depth_lost'  # of the camera only the learned scan is left
     SENSORS_LOST = 'sensors_lost'  # both
     LIDAR_FROZEN = 'lidar_frozen'  # the scan does not follow the motion
+    LIDAR_IMPLAUSIBLE = 'lidar_implausible'  # it contradicts the scans before it
     SENSOR_SILENT = 'sensor_silent'  # the node: nothing of its observations arrives
     PERCEPTION_SILENT = 'perception_silent'  # no entities, while sensor speaks
     POLICY_SILENT = 'policy_silent'  # nor actions, while what it acts on arrives

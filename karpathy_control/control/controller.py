@@ -158,7 +158,7 @@ class Controller(Intake):
         """Hand what has arrived to the gate, each at the pose of its stamp.
 
         Data from before the history, or stamped beyond what odometry can be extrapolated to, is
-        left out and counted; so are what comes from the future and a scan that is frozen.
+        left out and counted; so are what comes from the future and a scan that is not believed.
         """
         robot = self.config.robot
         while self.pending:
@@ -168,9 +168,10 @@ class Controller(Intake):
             if pose is None or ahead > self.config.future_tolerance:
                 self.count('unplaced')
                 continue
-            if isinstance(item, RawScan):
-                self.watch_lidar(item)
+            believed = not isinstance(item, RawScan) or self.believes(item, pose)
             self._drop_void_memory()
+            if not believed:
+                continue
             where = [[pose.x, pose.y, pose.yaw]]
             time = item.stamp / NANOSECONDS
             if isinstance(item, DepthPoints):
@@ -178,7 +179,7 @@ class Controller(Intake):
                                          item.origin, time)
             elif not isinstance(item, RawScan):
                 self._gate.observe_camera_scan(where, item.ranges, time)
-            elif not self.lidar_frozen:
+            else:
                 x, y, _, roll, _, yaw = robot.lidar_pose
                 flip = -1.0 if math.cos(roll) < 0.0 else 1.0  # mounted upside down
                 self._gate.observe_scan(where, item.ranges, flip * item.angle_min,
@@ -237,6 +238,7 @@ class Controller(Intake):
             second_commander=self._commanders > 1, clock_stalled=stalled,
             clock_jumped_back=self.jumped_back, odom_jump=self.jump_stamp is not None,
             motion_disagrees=self.motion_disagrees, lidar_frozen=self.lidar_frozen,
+            lidar_implausible=self.lidar_implausible,
             unsure=self.table is None, slow=any(item.slow for item in self.inputs.values()),
             action_invalid=self.action_invalid, input_invalid=steady < self._invalid_until,
             audit_lost=self._audit_lost, audit_required=config.audit.required,

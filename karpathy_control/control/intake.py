@@ -19,6 +19,7 @@ from karpathy_control.contracts.types import (
     DepthPoints,
     FloatArray,
     ImuSample,
+    Pose2,
     RawScan,
     Scan,
     State,
@@ -27,6 +28,7 @@ from karpathy_control.control.ages import Health, Input
 from karpathy_control.control.odometry import OdometryHistory
 from karpathy_control.control.turn_check import SETTLE, TurnCheck
 from karpathy_control.mapping.frozen import FrozenScan
+from karpathy_control.mapping.plausible import PlausibleScan
 
 _BACK = NANOSECONDS // 2  # an odometry stamp this far behind the last one is a clock set back
 _MOVES = 0.05  # m/s or rad/s: a robot that moves shakes its inertial unit
@@ -70,6 +72,7 @@ class Intake:
         self._sample: tuple[float, ...] = ()  # the last of the IMU
         self._repeats = 0  # of it
         self._watch = FrozenScan(config.robot.lidar_pose)
+        self._plausible = PlausibleScan(config.robot.lidar_pose)
 
     # -- sensors ------------------------------------------------------------------------------
 
@@ -101,6 +104,7 @@ class Intake:
             self.count('odom_jumps')
             self.jump_stamp = state.stamp
             self.memory_void = True
+            self._plausible.clear()
             self.pending.clear()
         if self.odometry.contradicts_itself:
             self._contradiction = state.stamp
@@ -208,16 +212,24 @@ class Intake:
     @property
     def lidar_frozen(self) -> bool:
         """Whether the scan ignores the motion of the robot."""
-        return self.config.find_frozen and self._watch.frozen
+        return self.config.watch_lidar and self._watch.frozen
 
-    def watch_lidar(self, scan: RawScan) -> None:
-        """Compare a scan with the motion since the ones before; call it in order of stamps."""
-        pose = self.odometry.pose_at(scan.stamp)
-        if self.config.find_frozen and pose is not None:
-            was = self._watch.frozen
-            if self._watch.update(scan, pose) and not was:
-                self.count('lidar_frozen')
-                self.memory_void = True  # walls were seen to recede with the robot
+    @property
+    def lidar_implausible(self) -> bool:
+        """Whether the latest scan contradicts those before it."""
+        return self.config.watch_lidar and not self._plausible.believed
+
+    def believes(self, scan: RawScan, pose: Pose2) -> bool:
+        """Whether a scan, taken at this pose, may enter the memory; call it in order of stamps."""
+        if not self.config.watch_lidar:
+            return True
+        was = self._watch.frozen
+        if self._watch.update(scan, pose) and not was:
+            self.count('lidar_frozen')
+            self.memory_void = True  # walls were seen to recede with the robot
+        if not self._plausible.check(scan, pose):
+            self.count('lidar_implausible')
+        return self._plausible.believed and not self._watch.frozen
 
     def health(self, now: int, steady: int, sim_time: bool) -> dict[str, Health]:
         """Judge the age of every input, by its name."""
@@ -240,6 +252,7 @@ class Intake:
         self._turns.clear()
         self._contradiction = None
         self._watch.clear()
+        self._plausible.clear()
         self.motion_disagrees = False
         self._table = None
         self.action, self.action_invalid = None, False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from karpathy_control.contracts.modes import Mode, Override, Reason
 from karpathy_control.control.ages import Health
 
-STOP_TIME = 0.3  # s from a fault to commanded zero
+STOP_TIME = 0.25  # s from a fault to commanded zero; 0.3 at the base, with tick and transport
 EVENT = 0.1  # s until an event is seen here and its answer is at the base: graph, tick, transport
 DISAGREEMENT = 0.15  # s that odometry and IMU may have parted before it shows (turn_check)
 
@@ -36,6 +36,7 @@ class Snapshot:
     odom_jump: bool = False
     motion_disagrees: bool = False
     lidar_frozen: bool = False
+    lidar_implausible: bool = False
     unsure: bool = False  # the encoder says so of its own answer
     slow: bool = False  # an input comes at less than half of its rate
     action_invalid: bool = False
@@ -81,7 +82,8 @@ def transition(s: Snapshot) -> Verdict:
         driving, reverse = Mode.CAMERA_ONLY, False
         speed_limit = min(s.camera_only_speed,
                           math.inf if speed_limit is None else speed_limit)
-        degraded.append(Reason.LIDAR_FROZEN if s.lidar_frozen else Reason.LIDAR_LOST)
+        degraded.append(Reason.LIDAR_FROZEN if s.lidar_frozen else
+                        Reason.LIDAR_IMPLAUSIBLE if s.lidar_implausible else Reason.LIDAR_LOST)
     elif Health.FRESH not in (s.depth, s.camera_scan):
         driving = Mode.LIDAR_ONLY
         degraded.append(Reason.CAMERA_LOST)
@@ -107,7 +109,7 @@ def transition(s: Snapshot) -> Verdict:
 
 def _lidar(s: Snapshot) -> bool:
     """Whether the scan can be trusted."""
-    return s.scan is Health.FRESH and not s.lidar_frozen
+    return s.scan is Health.FRESH and not (s.lidar_frozen or s.lidar_implausible)
 
 
 def _warnings(s: Snapshot) -> tuple[Reason, ...]:
@@ -119,7 +121,7 @@ def _warnings(s: Snapshot) -> tuple[Reason, ...]:
     found = {
         Reason.INPUT_INVALID: s.input_invalid,
         Reason.DEPTH_LOST: s.depth in gone and s.camera_scan is Health.FRESH and _lidar(s),
-        Reason.IMU_LOST: s.imu is Health.STALE and not s.require_imu,
+        Reason.IMU_LOST: s.imu in gone and not s.require_imu,
         Reason.INPUT_SLOW: s.slow,
         Reason.SENSOR_SILENT: s.observation in gone,
         Reason.PERCEPTION_SILENT: s.entities in gone and s.observation not in gone,

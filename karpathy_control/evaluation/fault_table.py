@@ -36,7 +36,7 @@ class Row:
     at_base: bool = False  # nobody is left to command: the base itself must stop
 
 
-_LIDAR = ('lidar_lost', 'lidar_frozen')
+_LIDAR = ('lidar_lost', 'lidar_frozen', 'lidar_implausible')
 _CAMERA = ('camera_lost',)
 _LEARNED = ('perception_silent', 'fallback')
 _ODOM = ('odom_lost', 'odom_jump', 'motion_disagrees', 'clock_jumped_back')
@@ -44,6 +44,8 @@ _IMU = ('imu_lost', 'motion_disagrees')
 _CLOCK = ('clock_stalled', 'clock_jumped_back')
 _TIME = ('silent', 'frozen', 'stuck', 'late', 'early', 'disordered', 'duplicated', 'jumping')
 _VIEWS = ('scan', 'camera', 'image', 'depth')  # may be the same twice while nothing moves
+# The last good intrinsics stay in use.
+_KEPT = ('camera_info',)
 _LOSSLESS = ('disordered', 'duplicated')
 
 # target -> topics, reasons that answer, faults
@@ -78,7 +80,8 @@ def _sensor_rows() -> Iterator[Row]:
             frozen = fault in ('frozen', 'stuck')
             yield Row(f'{target}_{fault}', 'sensor', topics, answers, fault,
                       limit=FROZEN_LIMIT if frozen and target in _VIEWS else STOP_LIMIT,
-                      seconds=2.0 if frozen else 1.5, tolerated=fault in _LOSSLESS)
+                      seconds=2.0 if frozen else 1.5,
+                      tolerated=fault in _LOSSLESS or target in _KEPT)
 
 
 def _node_rows() -> Iterator[Row]:

@@ -97,8 +97,7 @@ class FrozenScan:
     """Watches one range sensor. mount: x y z roll pitch yaw in base, the lidar's."""
 
     def __init__(self, mount: Sequence[float] = (0.0,) * 6) -> None:
-        self._mount = Pose2(float(mount[0]), float(mount[1]), float(mount[5]))
-        self._flip = -1.0 if math.cos(mount[3]) < 0.0 else 1.0  # mounted upside down
+        self._mount = mount
         self._run = _Run()
         self._ranges = np.zeros(0)
         self._angles = (0.0, 0.0)
@@ -114,11 +113,8 @@ class FrozenScan:
 
     def update(self, scan: RawScan, base: Pose2) -> bool:
         """Take a scan and the pose of base (odom) at its stamp; returns the verdict."""
-        with np.errstate(invalid='ignore'):  # a NaN may be a signalling one
-            ranges = scan.ranges.astype(np.float64)
-        hit = (ranges > 0.0) & (ranges >= scan.range_min) & (ranges < scan.range_max - SAME)
-        return self._take(scan.stamp, compose(base, self._mount), np.where(hit, ranges, np.nan),
-                          (self._flip * scan.angle_min, self._flip * scan.angle_increment))
+        pose, angles = seen_from(scan, base, self._mount)
+        return self._take(scan.stamp, pose, hits_of(scan), angles)
 
     def update_points(self, points: DepthPoints, base: Pose2) -> bool:
         """Take height-filtered depth: the nearest obstacle in each bin of bearing."""
@@ -164,6 +160,25 @@ class FrozenScan:
         self._ranges, self._angles = ranges, angles
         self._run.start(stamp, pose)
         return False
+
+
+def hits_of(scan: RawScan) -> NDArray[np.float64]:
+    """The ranges that are hits, NaN for the others. Shape: (n,) m."""
+    with np.errstate(invalid='ignore'):  # a NaN may be a signalling one
+        ranges = scan.ranges.astype(np.float64)
+    hit = (ranges > 0.0) & (ranges >= scan.range_min) & (ranges < scan.range_max - SAME)
+    return np.where(hit, ranges, np.nan)
+
+
+def seen_from(scan: RawScan, base: Pose2, mount: Sequence[float]
+              ) -> tuple[Pose2, tuple[float, float]]:
+    """Pose of the lidar in odom, and first bearing and step (rad) counter-clockwise about it.
+
+    mount: x y z roll pitch yaw in base; upside down where the roll says so.
+    """
+    flip = -1.0 if math.cos(mount[3]) < 0.0 else 1.0
+    return (compose(base, Pose2(float(mount[0]), float(mount[1]), float(mount[5]))),
+            (flip * scan.angle_min, flip * scan.angle_increment))
 
 
 def predict(ranges: NDArray[np.float64], angle_min: float, step: float, moved: Pose2

@@ -135,13 +135,21 @@ def raw_scan(message: LaserScan) -> RawScan:
     if n > 1 and not 1e-6 < abs(message.angle_increment) * (n - 1) < 2.1 * math.pi:
         raise InvalidMessage(f'scan of {n} beams with increment {message.angle_increment}; it '
                              'takes a sweep of at most one turn')
+    told = message.angle_max - message.angle_min
+    swept = message.angle_increment * (n - 1)
+    if not abs(told - swept) <= max(2.0 * abs(message.angle_increment), 0.05 * abs(told)):
+        raise InvalidMessage(f'scan of {n} beams with increment {message.angle_increment} from '
+                             f'{message.angle_min} to {message.angle_max}; it takes as many as '
+                             'the sweep needs')
     if not 0.0 <= message.range_min < message.range_max:
         raise InvalidMessage(f'scan limits {message.range_min} .. {message.range_max}; it takes '
                              '0 <= range_min < range_max')
+    ranges = np.frombuffer(message.ranges, np.float32)
+    if np.isnan(ranges).all():
+        raise InvalidMessage(f'scan of {n} beams, all NaN; it takes one that measured something')
     return RawScan(stamp_ns(message.header), float(message.angle_min),
                    float(message.angle_increment), float(message.range_min),
-                   float(message.range_max), np.frombuffer(message.ranges, np.float32),
-                   message.header.frame_id)
+                   float(message.range_max), ranges, message.header.frame_id)
 
 
 def _plane(message: Image, item: int) -> NDArray[np.uint8]:

@@ -102,8 +102,9 @@ class PerceptionRuntime:
     """x = Encoder(sensors), R(x) and the camera scan, one observation at a time.
 
     Raises WeightsError, ConfigError. `errors` counts answers that were not finite. Entities are
-    marked unsure where the answer was not finite or its out-of-distribution score is above
-    `unsure_above`; a score that is not known (NaN) marks nothing.
+    marked unsure where the answer was not finite, its out-of-distribution score is above
+    `unsure_above`, or the image stays away that was there before; a score that is not known (NaN)
+    marks nothing.
     """
 
     def __init__(self, weights: Path, config: PerceptionConfig) -> None:
@@ -117,6 +118,7 @@ class PerceptionRuntime:
         self._views = {name: tensor.numpy()[0] for name, tensor in self._host._asdict().items()}
         self._inputs = Inputs.absent(1, self._device) if cuda else self._host
         self._pattern: tuple[int, ...] = (0, 0, 0)  # image, depth and scan that are there
+        self._had_image = False  # since the last reset: without it then, something is wrong
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
         self.novelty = Novelty(Path(weights), self._device)
@@ -124,6 +126,7 @@ class PerceptionRuntime:
     def reset(self) -> None:
         """Forget earlier observations (time jumped, robot was moved)."""
         self._history.clear()
+        self._had_image = False
 
     def warm_up(self) -> None:
         """Run a few empty observations, so that the first real one is as quick as any."""
@@ -146,6 +149,7 @@ class PerceptionRuntime:
         geometry = None if observation.depth_points is None else scan_from_depth(
             observation.depth_points)
         score = float(row[0, -1])
+        self._had_image |= observation.image is not None
         finite = bool(np.isfinite(row[:, :-1]).all())
         if not finite:
             self.errors += 1
@@ -167,7 +171,8 @@ class PerceptionRuntime:
             extras['camera_disagreement'] = _disagreement(learned, geometry)
         return Entities(observation.stamp, table, np.ascontiguousarray(out['relations']),
                         learned if geometry is None else geometry, extras,
-                        unsure=score > self.config.unsure_above)
+                        unsure=score > self.config.unsure_above
+                        or (self._had_image and observation.image is None))
 
     def _extras(self, start: float, from_depth: bool) -> dict[str, float]:
         return {'inference_ms': (time.perf_counter() - start) * 1e3,

@@ -18,6 +18,7 @@ from karpathy_control.contracts.types import (
 
 MAX_BEAMS = 100_000
 LEAST_MEASURED = 0.01  # of the pixels of a depth image
+MOST_CLIPPED = 0.95  # of the pixels of a colour image: beyond it the lens is covered or blinded
 THINNED = 4  # every so many rows and columns are looked at
 
 
@@ -39,10 +40,15 @@ def check_scan(scan: RawScan) -> str | None:
 
 
 def check_image(image: RawImage, model: CameraModel) -> str | None:
-    """A colour image: rgb8 of the camera model's size."""
+    """A colour image: rgb8 of the camera model's size, neither all black nor all white."""
     wanted = (model.height, model.width, 3)
     if image.pixels.shape != wanted:
         return f'image of shape {image.pixels.shape}; camera_info says {wanted}'
+    thinned = image.pixels[::THINNED, ::THINNED]
+    lost = float(np.mean((thinned == 0).all(axis=2) | (thinned == 255).all(axis=2)))
+    if lost > MOST_CLIPPED:
+        return (f'image with {lost:.0%} of its pixels at the end of the scale; it takes '
+                f'{MOST_CLIPPED:.0%} or less')
     return check_stamp('image', image.stamp)
 
 

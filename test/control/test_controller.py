@@ -81,7 +81,8 @@ def test_goal_blocked_in_front_of_a_wall_and_free_again():
     assert robot.x + 0.229 < 0.6 - 0.029
     assert int(robot.decision.values['interventions']) >= 1
     robot.wall = math.inf
-    robot.step(200)
+    assert Reason.LIDAR_IMPLAUSIBLE in robot.step(10).reasons  # a whole wall does not vanish
+    robot.step(700)  # but neither is it waited for longer than 5 s
     assert Reason.GOAL_BLOCKED not in robot.decision.reasons and robot.x > 1.0
 
 
@@ -249,8 +250,8 @@ def test_the_stop_brakes_on_the_arc_no_faster_than_it_must(driving):
     while driving.command != Command():
         driving.step()
         speeds.append(driving.command)
-    # 0.5 m/s at 2.5 m/s^2 is 0.2 s
-    assert 0.19 <= 0.01 * len(speeds) <= 0.22
+    # 0.5 m/s at 2.5 m/s^2 would be 0.2 s; of 0.25 s 0.1 may be gone until such an event is seen
+    assert 0.14 <= 0.01 * len(speeds) <= 0.17
     assert all(c.w == pytest.approx(c.v) for c in speeds)
 
 

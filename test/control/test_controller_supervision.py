@@ -108,7 +108,7 @@ def test_a_frozen_lidar_without_a_camera_stops():
 
 
 def test_the_watch_can_be_switched_off_and_equal_scans_of_open_space_are_normal():
-    for config, wall in (({'find_frozen': False}, 6.0), ({}, math.inf)):
+    for config, wall in (({'watch_lidar': False}, 6.0), ({}, math.inf)):
         robot = Robot(config=from_mapping(ControlConfig, config))
         robot.wall = wall
         robot.step(10)

@@ -14,6 +14,7 @@ from karpathy_control.contracts.types import (
     Command,
     DepthPoints,
     ImuSample,
+    Pose2,
     RawScan,
     Scan,
     State,
@@ -383,11 +384,12 @@ def test_a_frozen_lidar_is_watched_and_voids_the_memory_once(intake):
     for k in range(12):
         t = 10 * S + 50 * MS * k
         intake.on_odom(State(t, 0.05 * k, 0.0, 0.0, 1.0, 0.0), t)
-        intake.watch_lidar(replace(wall, stamp=t))
+        believed = intake.believes(replace(wall, stamp=t), Pose2(0.05 * k, 0.0, 0.0))
         frozen.append(intake.lidar_frozen)
+        assert believed is not frozen[-1]
     assert frozen[0] is False and frozen[-1] is True
     assert intake.counts == {'lidar_frozen': 1} and intake.memory_void
-    intake.config = from_mapping(ControlConfig, {'find_frozen': False})
+    intake.config = from_mapping(ControlConfig, {'watch_lidar': False})
     assert not intake.lidar_frozen
     intake.config = ControlConfig()
     assert intake.lidar_frozen
@@ -395,17 +397,29 @@ def test_a_frozen_lidar_is_watched_and_voids_the_memory_once(intake):
     assert not intake.lidar_frozen
 
 
-def test_without_a_pose_or_when_it_is_off_the_lidar_is_not_watched():
+def test_a_lidar_that_is_not_watched_is_believed():
     bearings = -0.6 + 0.02 * np.arange(61)
     wall = RawScan(0, -0.6, 0.02, 0.1, 9.0, (2.0 / np.cos(bearings)).astype(np.float32))
-    for off, odometry in ((True, True), (False, False)):
-        intake = Intake(from_mapping(ControlConfig, {'find_frozen': not off}))
-        for k in range(12):
-            t = 10 * S + 50 * MS * k
-            if odometry:
-                intake.on_odom(State(t, 0.05 * k, 0.0, 0.0, 1.0, 0.0), t)
-            intake.watch_lidar(replace(wall, stamp=t))
-        assert not intake._watch.frozen and intake.counts == {} and not intake.memory_void
+    intake = Intake(from_mapping(ControlConfig, {'watch_lidar': False}))
+    for k in range(12):
+        scan = replace(wall, stamp=50 * MS * k, ranges=wall.ranges if k < 9 else wall.ranges * 2)
+        assert intake.believes(scan, Pose2(0.05 * k, 0.0, 0.0))
+    assert intake.counts == {} and not intake.memory_void
+    assert not (intake.lidar_frozen or intake.lidar_implausible)
+
+
+def test_a_scan_that_contradicts_the_one_before_is_not_believed_and_counted(intake):
+    bearings = -0.6 + 0.02 * np.arange(61)
+    wall = RawScan(0, -0.6, 0.02, 0.1, 9.0, (2.0 / np.cos(bearings)).astype(np.float32))
+    assert intake.believes(wall, Pose2())
+    assert not intake.believes(replace(wall, stamp=50 * MS, ranges=wall.ranges * 2), Pose2())
+    assert intake.lidar_implausible and not intake.lidar_frozen and not intake.memory_void
+    assert intake.counts == {'lidar_implausible': 1}
+    intake.config = from_mapping(ControlConfig, {'watch_lidar': False})
+    assert not intake.lidar_implausible
+    intake.config = ControlConfig()
+    assert intake.believes(replace(wall, stamp=100 * MS), Pose2())
+    assert not intake.lidar_implausible
 
 
 def test_a_clock_set_back_forgets_all_that_carries_a_stamp(intake):

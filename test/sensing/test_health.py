@@ -41,8 +41,14 @@ def test_scan_with_negative_order_is_fine():
 
 
 def test_image():
-    good = RawImage(1, np.zeros((48, 64, 3), np.uint8))
+    good = RawImage(1, np.full((48, 64, 3), 90, np.uint8))
     assert health.check_image(good, MODEL) is None
+    for end in (0, 255):  # covered, blinded; a twentieth of the picture that is not is enough
+        pixels = np.full((48, 64, 3), end, np.uint8)
+        said = health.check_image(RawImage(1, pixels), MODEL)
+        assert 'with 100% of its pixels at the end of the scale' in said
+        pixels[:4] = 90
+        assert health.check_image(RawImage(1, pixels), MODEL) is None
     bad = RawImage(1, np.zeros((64, 48, 3), np.uint8))
     assert 'camera_info says (48, 64, 3)' in health.check_image(bad, MODEL)
 

@@ -21,7 +21,7 @@ from karpathy_control.sensing.pipeline import SensorPipeline
 from karpathy_control.sensing.preprocess import virtual_model
 
 MS = 1_000_000
-PIXELS = np.zeros((96, 128, 3), np.uint8)
+PIXELS = np.full((96, 128, 3), 90, np.uint8)
 
 
 def image(ms):

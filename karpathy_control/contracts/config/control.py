@@ -92,8 +92,9 @@ class ControlConfig:
     rules: str = parameter('', 'YAML file of zones and rules over entities: a name in config or '
                            'a path; empty: none')
     require_imu: bool = parameter(False, 'stop when the IMU is lost; otherwise only warn')
-    find_frozen: bool = parameter(True, 'take a lidar for lost that sends the same scan again '
-                                  'while odometry says that it should have changed', live=True)
+    watch_lidar: bool = parameter(True, 'take a lidar for lost that sends the same scan again '
+                                  'while odometry says that it should have changed, or one that '
+                                  'contradicts the scans before it', live=True)
     turn_disagreement: float = parameter(0.4, 'stop where the turning rates of odometry and IMU '
                                          'differ by more than this and a third of the larger; '
                                          '0: never', unit='rad/s', minimum=0.0, maximum=5.0,
