@@ -22,6 +22,7 @@ from karpathy_control.control.braking import (
     Motion,
     advance,
     approach_and_brake,
+    culprits,
     ends_badly,
     hits_last_culprits,
     phase,
@@ -82,25 +83,40 @@ class GateResult:
 
 
 @kernel
-def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
-    """Whether (v, w) leaves a clear braking, by a base that answers late and by one at once."""
+def _clear(scene, motion, footprint, samples, cell, at_once, late, v, w):
+    """Whether both ways to (v, w) and the braking after them are clear; the late one first."""
+    x, y, yaw, v0, w0 = late
+    if not approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w,
+                              motion.tick, motion.reaction):
+        return False
     x, y, yaw, v0, w0 = at_once
+    return approach_and_brake(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w,
+                              motion.reaction + motion.tick, 0.0)
+
+
+@kernel
+def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
+    """Whether (v, w) leaves a clear braking, by a base that answers late and by one at once.
+
+    Cheap looks come first: most commands that fail do so at one of the points that ruled out the
+    last ones, or at the end.
+    """
+    x, y, yaw, v0, w0 = at_once
+    x1, y1, yaw1, v1, w1 = late
     both = motion.reaction + motion.tick
     if hits_last_culprits(scene, motion, footprint, x, y, yaw, v0, w0, v, w, both):
         return False
-    x1, y1, yaw1, v1, w1 = late
     if hits_last_culprits(scene, motion, footprint, x1, y1, yaw1, v1, w1, v, w, motion.tick):
+        return False
+    few, large_steps = culprits(scene, motion)
+    if not _clear(few, large_steps, footprint, samples[:0], cell, at_once, late, v, w):
         return False
     if ends_badly(scene, motion, footprint, samples, cell, x1, y1, yaw1, v1, w1, v, w,
                   motion.tick, motion.reaction):
         return False
     if ends_badly(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w, both, 0.0):
         return False
-    return approach_and_brake(
-        scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v, w, both, 0.0,
-    ) and approach_and_brake(
-        scene, motion, footprint, samples, cell, x1, y1, yaw1, v1, w1, v, w, motion.tick,
-        motion.reaction)
+    return _clear(scene, motion, footprint, samples, cell, at_once, late, v, w)
 
 
 @kernel
