@@ -54,6 +54,7 @@ def test_the_speed_at_the_first_touch_straight_on(v0, v):
 
 def test_meeting_is_touching_and_not_yet_being_beside():
     assert closing(scene_of([(0.5, 0.2501)]), (1.0, 0.0), (1.0, 0.0)) == 0.0
+    assert closing(scene_of([(0.5, 0.25)]), (1.0, 0.0), (1.0, 0.0)) == 0.0
     assert closing(scene_of([(0.5, 0.2499)]), (1.0, 0.0), (1.0, 0.0)) > 0.5
 
 
@@ -100,11 +101,27 @@ def test_it_is_the_speed_of_the_manoeuvre_where_it_touches(speed, command, r, a)
 
 
 @pytest.mark.parametrize(('v', 'w', 'standing'), [
-    (0.0199, 0.0, True), (0.0, 0.0499, True), (0.0201, 0.0, False), (0.0, 0.0501, False)])
+    (0.0199, 0.0, True), (0.0, 0.0499, True), (0.0201, 0.0, False), (0.0, 0.0501, False),
+    (0.02, 0.0, True), (0.0, 0.05, True)])
 def test_what_comes_while_it_stands_is_not_its_speed(v, w, standing):
     """The point is in the robot already, and it hardly moves."""
     found = closing(scene_of([(0.1, 0.0)]), (v, w), (v, w))
     assert (found == 0.0) == standing
+
+
+def test_it_may_stand_for_a_moment_and_go_the_other_way():
+    """From 0.06 m/s towards -0.4 m/s: 0.01 m/s at the first look, and backwards from then on."""
+    assert closing(scene_of([(-0.26, 0.0)]), (0.06, 0.0), (-0.4, 0.0)) > 0.1
+
+
+def test_what_moves_is_as_near_as_the_time_that_has_passed():
+    """From 1 m/s to 0.4 m/s each step has a speed of its own; 0.02 m nearer after each."""
+    motion = MOTION._replace(obstacle_speed=0.5)
+    reach = [(0.25 + x + 0.02 * (k + 1), speed)
+             for k, (x, speed) in enumerate(straight(1.0, 0.4))]
+    for (before, _), (after, speed) in zip(reach, reach[1:], strict=False):
+        scene = scene_of([(0.5 * (before + after), 0.1)])
+        assert closing(scene, (1.0, 0.0), (0.4, 0.0), motion) == pytest.approx(speed)
 
 
 def test_an_obstacle_that_moves_is_met_earlier():
@@ -173,32 +190,47 @@ def test_equal_closing_speeds_are_met_by_braking():
     assert choice(scene_of(wall), (1.0, 0.0), (0.9, 0.0), 1.0) == (True, 0.9, 0.0)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.tuples(st.floats(0.3, 1.2), st.floats(-1, 1)),
-       st.lists(st.tuples(st.floats(0.28, 0.6), st.floats(-0.35, 0.35)), min_size=1, max_size=4))
-def test_the_choice_is_the_least_of_all_candidates(speed, points):
-    brake = (speed[0] - 0.1, speed[1] * (1.0 - 0.1 / speed[0]))
-    wish, low, high = speed[0] + 0.05, speed[1] - 0.3, speed[1] + 0.5
-    candidates = [(v, low + 0.1 * j) for v in (brake[0], wish) for j in range(9)]
-    speeds = [closing(scene_of(points), speed, c) for c in candidates]
-    plain = closing(scene_of(points), speed, brake)
-    found, *chosen = choice(scene_of(points), speed, brake, wish, low, high)
-    if plain == 0.0:
-        assert (found, *chosen) == (False, *brake)
-        return
-    assert found
-    least = min(plain, *speeds)
-    assert closing(scene_of(points), speed, chosen) <= least + 0.02 + 1e-12
-    if plain < least + 0.02:
-        assert tuple(chosen) == brake
-    else:
-        near = [c for c, s in zip(candidates, speeds, strict=True) if s < least + 0.02]
-        assert any(c == pytest.approx(chosen) for c in near)
+def cases(count, closing_in):
+    """Speeds and points at random; candidates with their closing speeds, and what was chosen."""
+    motion = MOTION._replace(obstacle_speed=closing_in)
+    rng = np.random.default_rng(7)
+    while count > 0:
+        speed = (rng.uniform(0.2, 1.2), rng.uniform(-1.0, 1.0))
+        points = [(r * math.cos(a), r * math.sin(a)) for r, a in zip(
+            rng.uniform(0.37, 0.7, 2), rng.uniform(-math.pi, math.pi, 2), strict=True)]
+        brake = (speed[0] - 0.1, speed[1] * (1.0 - 0.1 / speed[0]))
+        wish, low, high = speed[0] + 0.4, speed[1] - 1.3, speed[1] + 1.5
+        scene = scene_of(points)
+        plain = closing(scene, speed, brake, motion)
+        if plain < 0.1:
+            continue
+        count -= 1
+        candidates = [(v, low + 0.35 * j) for v in (brake[0], wish) for j in range(9)]
+        speeds = {c: closing(scene, speed, c, motion) for c in candidates}
+        found, *chosen = choice(scene, speed, brake, wish, low, high, motion)
+        assert found
+        yield brake, wish, plain, speeds, tuple(chosen)
 
-        def off(c):
-            return abs(c[0] - brake[0]) + RADIUS * abs(c[1] - brake[1])
 
-        same = [c for c, s in zip(candidates, speeds, strict=True) if s == least]
-        if all(s == least or s > least + 0.05 for s in (plain, *speeds)):
-            # ties are clear: the nearest of the best to plain braking
-            assert off(chosen) == pytest.approx(min(off(c) for c in same))
+def off(command, brake):
+    return abs(command[0] - brake[0]) + RADIUS * abs(command[1] - brake[1])
+
+
+@pytest.mark.parametrize('closing_in', [0.0, 0.6])
+def test_the_choice_is_the_least_of_all_candidates(closing_in):
+    faster = slower = nearest = 0
+    for brake, wish, plain, speeds, chosen in cases(25, closing_in):
+        least = min(plain, *speeds.values())
+        if chosen == brake:
+            assert plain <= least + 0.02 + 1e-12
+            continue
+        same = next(c for c in speeds if c == pytest.approx(chosen))
+        assert speeds[same] <= least + 0.02 + 1e-12 and speeds[same] < plain - 0.02 + 1e-12
+        faster += same[0] == wish
+        slower += same[0] == brake[0]
+        free = [c for c in speeds if speeds[c] == 0.0]
+        if len(free) > 1 and all(s == 0.0 or s > 0.04 for s in speeds.values()):
+            # of those that touch nothing the one nearest to plain braking
+            nearest += 1
+            assert off(chosen, brake) == pytest.approx(min(off(c, brake) for c in free))
+    assert slower > 1 and (nearest > 1 or closing_in > 0.0) and (faster > 0 or closing_in == 0.0)
