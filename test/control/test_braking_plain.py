@@ -23,7 +23,6 @@ from karpathy_control.control.braking import (
     _to_front,
     advance,
     approach_and_brake,
-    hits_last_culprits,
     phase,
     room_at,
     seen_at,
@@ -355,74 +354,3 @@ def test_a_manoeuvre_brakes_in_space_that_was_seen():
     for edge, clear in ((0.57, True), (0.48, False), (0.32, False)):
         scene = scene_of(unknown=lambda x, y, edge=edge: x > edge)
         assert whole(scene, state, (1.0, 0.0), 0.05) == clear
-
-
-# -- the quick look -------------------------------------------------------------------------------
-
-
-def quick(scene, state, command, duration, motion=MOTION):
-    return bool(hits_last_culprits(scene, motion, FOOTPRINT, *state, *command, duration))
-
-
-@settings(max_examples=80, deadline=None)
-@given(SPEEDS, SPEEDS, st.sampled_from([0.05, 0.17]),
-       st.lists(POINTS, min_size=1, max_size=5))
-def test_the_quick_look_rules_out_only_what_the_check_rules_out(speed, command, duration, points):
-    state = (0.1, -0.05, 0.4, *speed)
-    places = [(0.1 + r * math.cos(a), -0.05 + r * math.sin(a)) for r, a in points]
-    path = manoeuvre(state, command, duration)
-    for need in (0.0, 0.03):
-        scene = scene_of(places, state[:3], need)
-        if quick(scene, state, command, duration):
-            assert any(least_room(path, place) < min(need, start) + 0.004
-                       for place, start in zip(places, scene.start, strict=True))
-
-
-@pytest.mark.parametrize(('speed', 'command', 'duration'), [
-    ((0.8, 0.0), (0.8, 0.0), 0.17), ((0.2, 0.0), (1.0, 0.0), 0.17), ((1.0, 0.5), (0.2, 2.0), 0.17),
-    ((-0.3, 0.0), (-0.3, 0.0), 0.05), ((0.6, -1.0), (0.6, -1.0), 0.05)])
-def test_the_quick_look_meets_what_stands_where_the_robot_stops(speed, command, duration):
-    state = (0.1, -0.05, 0.4, *speed)
-    _, x, y, yaw, _, _ = manoeuvre(state, command, duration)[-1]
-    side = math.copysign(1.0, speed[0])
-    for inside, hit in ((0.02, True), (-0.02, True), (-0.04, False)):  # margin 0.03 m
-        ahead = side * (0.25 - inside)
-        place = (x + ahead * math.cos(yaw), y + ahead * math.sin(yaw))
-        scene = scene_of([place], state[:3], 0.05)
-        assert quick(scene, state, command, duration) == hit
-        # only the first three points are looked at
-        far = (5.0, 5.0)
-        for k in range(5):
-            row = [far] * k + [place] + [far] * (4 - k)
-            scene = scene_of(row, state[:3], 0.05)
-            assert quick(scene, state, command, duration) == (hit and k < 3)
-
-
-def test_the_quick_look_needs_no_more_than_the_check():
-    """The least of margin, what the scene asks for, and what the point had at the start."""
-    state, command = (0.0, 0.0, 0.0, 0.5, 0.0), (0.5, 0.0)
-    # stops 0.085 + 0.05 = 0.135 m ahead: the front is at 0.385 m
-    for need, gap, hit in ((0.05, 0.028, True), (0.05, 0.032, False), (0.01, 0.008, True),
-                           (0.01, 0.012, False)):
-        assert quick(scene_of([(0.385 + gap, 0.0)], need=need), state, command, 0.17) == hit
-    # a point 1 cm before the bumper, and the robot drives away or turns beside it
-    scene = scene_of([(0.26, 0.0)], need=0.05)
-    assert not quick(scene, (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0), 0.17)
-    assert quick(scene, (0.0, 0.0, 0.0, 0.01, 0.0), (0.01, 0.0), 0.17)
-
-
-def test_the_quick_look_sees_the_way_of_the_braking_in_four_steps():
-    """From 2 m/s: after 0.1 m, braking over 0.8 m, looked at after 1/4, 2/4, 3/4 and all of it."""
-    state, command = (0.0, 0.0, 0.0, 2.0, 0.0), (2.0, 0.0)
-    ends = [0.1 + 0.8 * (1 - (1 - k / 4) ** 2) for k in (1, 2, 3, 4)]
-    # a thin wall aside is met while the robot passes: each look covers 0.5 m
-    for k, end in enumerate(ends):
-        place = (end, 0.27)  # beside the middle of the robot, 2 cm off
-        assert quick(scene_of([place], need=0.05), state, command, 0.05), k
-    # before the first look nothing is seen: the tail is then at 0.2 m
-    assert not quick(scene_of([(ends[0] - 0.29, 0.27)], (-2.0, 0.0, 0.0), need=0.05), state,
-                     command, 0.05)
-    assert quick(scene_of([(ends[0] - 0.27, 0.27)], (-2.0, 0.0, 0.0), need=0.05), state,
-                 command, 0.05)
-    assert quick(scene_of([(ends[3] + 0.27, 0.0)], need=0.05), state, command, 0.05)
-    assert not quick(scene_of([(ends[3] + 0.29, 0.0)], need=0.05), state, command, 0.05)
