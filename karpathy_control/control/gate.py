@@ -33,7 +33,7 @@ from karpathy_control.control.drift import drift_since
 from karpathy_control.control.evasion import least_closing
 from karpathy_control.control.footprint import make_footprint, outline
 from karpathy_control.control.limits import bounded, brake, braking_time, clamp, reachable
-from karpathy_control.control.memory import Rules, forget, make_memory, place
+from karpathy_control.control.memory import Rules, forget, make_memory, mark_place, place
 from karpathy_control.mapping.jit import kernel
 
 CELL = 0.05  # m
@@ -162,6 +162,7 @@ def _filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose
             and math.isfinite(w0) and math.isfinite(wish_v) and math.isfinite(wish_w)
             and math.isfinite(time[b])):
         now = place(memory, b, x, y, yaw, time[b], rules)
+        mark_place(memory, b, samples, x, y, yaw, now, rules.cell)
         most = min(bounds.max_speed, speed_limit[b])
         least = -min(bounds.max_reverse, speed_limit[b], reverse_limit[b])
         if memory.scan_origin[b, 2] > 0.0:

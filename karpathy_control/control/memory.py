@@ -4,8 +4,7 @@ Three layers roll with the robot in odom under one origin (see mapping.rolling):
 
 * `lidar` and `camera` keep obstacles, apart, because only a sensor that could see a cell may
   clear it: the plane of the lidar passes over a low box and under a table top. Each cell keeps two
-  exact points of the surface in it (the first hit and the one farthest from it), so the grid adds
-  no quantisation.
+  exact points of the surface in it (those farthest apart), so the grid adds no quantisation.
 * `free_seen` keeps when a cell was last observed free. A cell that holds a hit counts as
   observed too: what is in it is known exactly by its points. Never observed means occupied.
 
@@ -27,6 +26,8 @@ from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import in_window, recentre, window_origin
 
 EMPTY = np.float32(-1e9)  # the time of what was never seen, s
+_FINE = 25  # points from one sample of the outline to the next, 2 mm apart
+_WIDER = 1.03  # of the outline: 7 mm beside a robot that is 0.5 m wide
 _EPOCH_SPAN = 50_000.0  # s after which the epoch moves on: float32 then still resolves 4 ms
 
 
@@ -49,6 +50,7 @@ class Memory(NamedTuple):
     scan_time: NDArray[np.float32]  # (B,) s since the epoch
     scan_origin: NDArray[np.float64]  # (B, 3) x y of the sensor at that time, rad between beams
     disc: NDArray[np.bool_]  # (B,) whether the next start declares its disc free
+    stands: NDArray[np.bool_]  # (B,) whether the place where it started is still to be marked
     fence: NDArray[np.float64]  # (n, 2) m, odom: holds always, for every robot
     travel_sums: NDArray[np.float64]  # (B, K, 2) m and rad in all, at the start of each slot
     travel_slot: NDArray[np.int64]  # (B,) number of the latest slot since the epoch
@@ -86,7 +88,8 @@ def make_memory(batch: int, size: int, span: float) -> Memory:
                   points(), layer(), cells(), count(), points(), layer(), cells(), count(),
                   layer(),
                   np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32),
-                  np.zeros((batch, 3)), np.ones(batch, np.bool_), np.zeros((0, 2)),
+                  np.zeros((batch, 3)), np.ones(batch, np.bool_), np.ones(batch, np.bool_),
+                  np.zeros((0, 2)),
                   np.zeros((batch, math.ceil(span / SLOT) + 3, 2)),
                   np.full(batch, NONE, np.int64), np.zeros((batch, 2)), np.zeros((batch, 3)),
                   np.zeros(batch))
@@ -100,6 +103,7 @@ def forget(memory, b, disc):
     it must not turn or back into what it has not seen.
     """
     memory.disc[b] = disc
+    memory.stands[b] = True
     forget_travel(memory, b)
     memory.started[b] = False
     memory.lidar_seen[b] = EMPTY
@@ -185,6 +189,34 @@ def _start_disc(free, x, y, rules):
 
 
 @kernel
+def mark_place(memory, b, samples, x, y, yaw, time, cell):
+    """Mark the cells along the outline as free where the memory of robot b begins anew.
+
+    It stands there, so nothing else does. Without them a robot that has forgotten everything
+    could not even drive straight on: what lies beside its rear no sensor may see, and its outline
+    moves through it. The line between the samples counts too, or cells would be left between
+    them, and so does one a little outside, since nobody drives straight to the millimetre.
+    """
+    if not memory.stands[b]:
+        return
+    memory.stands[b] = False
+    free = memory.free_seen[b]
+    size = free.shape[0]
+    c = math.cos(yaw)
+    s = math.sin(yaw)
+    count = samples.shape[0]
+    for k in range(2 * count * _FINE):
+        scale = 1.0 if k % 2 == 0 else _WIDER
+        i = k // (2 * _FINE)
+        j = (i + 1) % count
+        part = (k // 2 % _FINE) / _FINE
+        bx = scale * (samples[i, 0] + (samples[j, 0] - samples[i, 0]) * part)
+        by = scale * (samples[i, 1] + (samples[j, 1] - samples[i, 1]) * part)
+        free[math.floor((y + s * bx + c * by) / cell) % size,
+             math.floor((x + c * bx - s * by) / cell) % size] = time
+
+
+@kernel
 def keep_near_free(free, x, y, yaw, time, rules, footprint):
     """Mark the cells under the footprint as free and keep the free ones round it from expiring.
 
@@ -212,8 +244,23 @@ def keep_near_free(free, x, y, yaw, time, rules, footprint):
 
 
 @kernel
-def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell):
-    """Keep (x, y) in its cell: the first of this time, or the one farthest from that."""
+def forget_free(free, j, i, time):
+    """An obstacle in slot (j, i) is too old to count: unless seen free now, it is unknown again.
+
+    Free cells near a robot that stays do not expire (`keep_near_free`); one with an obstacle must
+    not outlive it.
+    """
+    if free[j, i] != time:
+        free[j, i] = EMPTY
+
+
+@kernel
+def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell, renew=False):
+    """Keep (x, y) in its cell; of all that is kept there the two points that are farthest apart.
+
+    What an earlier sight left in the cell stays, and the cell keeps that earlier time: where only
+    a part of it is in view, the rest of a wall must not be forgotten. With `renew` it goes.
+    """
     size = seen.shape[0]
     i = math.floor(x / cell)
     j = math.floor(y / cell)
@@ -221,7 +268,7 @@ def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell):
         return
     i %= size
     j %= size
-    if seen[j, i] != time:
+    if seen[j, i] == EMPTY or (renew and seen[j, i] != time):
         if seen[j, i] == EMPTY:
             cells[count[b]] = j * size + i
             count[b] += 1
@@ -233,7 +280,14 @@ def mark_obstacle(points, seen, cells, count, b, origin, x, y, time, cell):
         return
     x0 = points[j, i, 0]
     y0 = points[j, i, 1]
-    old = (points[j, i, 2] - x0) ** 2 + (points[j, i, 3] - y0) ** 2
-    if (x - x0) ** 2 + (y - y0) ** 2 > old:
+    x1 = points[j, i, 2]
+    y1 = points[j, i, 3]
+    apart = (x1 - x0) ** 2 + (y1 - y0) ** 2
+    from_first = (x - x0) ** 2 + (y - y0) ** 2
+    from_second = (x - x1) ** 2 + (y - y1) ** 2
+    if from_first > apart and from_first >= from_second:
         points[j, i, 2] = x
         points[j, i, 3] = y
+    elif from_second > apart:
+        points[j, i, 0] = x
+        points[j, i, 1] = y
