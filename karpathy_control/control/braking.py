@@ -41,6 +41,7 @@ from karpathy_control.mapping.jit import kernel
 
 _LEAST_STEP = 0.005  # m of footprint motion between two poses that are checked
 _LARGE_STEP = 0.02  # m, where a look only rules out
+_RAMP = 0.02  # s that are driven at the speed of their middle: 0.1 mm off where a ramp ends
 _NEAR = 0.5  # m beyond the footprint within which the clearance is reported at least
 _HORIZON = 0.25  # m up to which room is told apart
 _FAR = 1e9
@@ -136,7 +137,7 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
     origin_y = memory.origin[b, 1]
     oldest = max(now - rules.memory_time, EMPTY + 1.0)
     beams = memory.scan.shape[1]
-    room = (beams + 2 * (memory.lidar_count[b] + memory.camera_count[b])
+    room = (beams + 3 * (memory.lidar_count[b] + memory.camera_count[b])
             + memory.fence.shape[0] + _SHADOW_POINTS)
     px = np.empty(room)
     py = np.empty(room)
@@ -175,11 +176,15 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
             i = cells[k] % size
             if seen[j, i] < oldest or seen[j, i] == latest:
                 continue  # forgotten, or among the scan's own points already
-            for end in range(0, 4, 2):
-                ux = float(points[j, i, end])
-                uy = float(points[j, i, end + 1])
+            x0 = float(points[j, i, 0])
+            y0 = float(points[j, i, 1])
+            dx = float(points[j, i, 2]) - x0
+            dy = float(points[j, i, 3]) - y0
+            for part in range(1 if dx == dy == 0.0 else 3):  # a corner fits between the ends
+                ux = x0 + 0.5 * part * dx
+                uy = y0 + 0.5 * part * dy
                 d2 = (ux - x) ** 2 + (uy - y) ** 2
-                if d2 < near2 and (end == 0 or ux != points[j, i, 0] or uy != points[j, i, 1]):
+                if d2 < near2:
                     px[n] = ux
                     py[n] = uy
                     extra[n] = drift_since(memory, b, seen[j, i], math.sqrt(d2),
@@ -371,6 +376,8 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
         else:
             rate = max(abs(v0), abs(v1)) + max(abs(w0), abs(w1)) * footprint.radius
         h = duration - t
+        if not braking:
+            h = min(h, _RAMP)
         if rate > 1e-9:
             h = min(h, min(max(room, motion.step), cell) / (rate + motion.obstacle_speed))
         middle = t + 0.5 * h

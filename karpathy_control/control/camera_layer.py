@@ -15,7 +15,13 @@ import numpy as np
 from numba import prange
 
 from karpathy_control.control.footprint import signed_distance
-from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.control.memory import (
+    EMPTY,
+    forget_free,
+    keep_near_free,
+    mark_obstacle,
+    place,
+)
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import clear_ray
 
@@ -85,9 +91,11 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
         slot = cells[k]
         j = slot // size
         i = slot % size
-        if now - seen[j, i] > rules.memory_time or (
-                _passed(stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
-                        rules.camera_clears, rules.cell)
+        if now - seen[j, i] > rules.memory_time:
+            seen[j, i] = EMPTY
+            forget_free(memory.free_seen[b], j, i, now)
+        elif (_passed(stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
+                      rules.camera_clears, rules.cell)
                 and _passed(stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
                             rules.camera_clears, rules.cell)):
             seen[j, i] = EMPTY
@@ -98,20 +106,23 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
     for k in range(count[b]):
         if kind[b, k] < _FREE:
             _add(memory, b, footprint, float(points[b, k, 0]), float(points[b, k, 1]), x, y, c, s,
-                 now, rules.cell)
+                 now, rules.cell, False)
     keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 
 @kernel
-def _add(memory, b, footprint, px, py, x, y, c, s, now, cell):
-    """Keep a camera point given in base, unless it is not finite or on the robot itself."""
+def _add(memory, b, footprint, px, py, x, y, c, s, now, cell, renew):
+    """Keep a camera point given in base, unless it is not finite or on the robot itself.
+
+    `renew`: it takes the place of what was kept in its cell.
+    """
     if not (math.isfinite(px) and math.isfinite(py)):
         return
     if signed_distance(footprint, px, py) < _BODY:
         return
     mark_obstacle(memory.camera[b], memory.camera_seen[b], memory.camera_cells[b],
                   memory.camera_count, b, memory.origin[b], x + c * px - s * py,
-                  y + s * px + c * py, now, cell)
+                  y + s * px + c * py, now, cell, renew)
 
 
 @kernel
@@ -131,7 +142,7 @@ def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
         if math.isfinite(r) and r >= 0.0:
             bearing = -math.pi + (k + 0.5) * (2.0 * math.pi / n)
             _add(memory, b, footprint, r * math.cos(bearing), r * math.sin(bearing), x, y, c, s,
-                 now, rules.cell)
+                 now, rules.cell, True)
 
 
 @kernel(parallel=True)

@@ -14,7 +14,13 @@ import numpy as np
 from numba import prange
 
 from karpathy_control.control.footprint import signed_distance
-from karpathy_control.control.memory import EMPTY, keep_near_free, mark_obstacle, place
+from karpathy_control.control.memory import (
+    EMPTY,
+    forget_free,
+    keep_near_free,
+    mark_obstacle,
+    place,
+)
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.mapping.rolling import clear_ray
 
@@ -60,6 +66,28 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
     near0 = (hits[k0, 0] - x) ** 2 + (hits[k0, 1] - y) ** 2 < cell * cell
     near1 = (hits[k1, 0] - x) ** 2 + (hits[k1, 1] - y) ** 2 < cell * cell
     return near0 or near1
+
+
+@kernel
+def _keep_hidden(pair, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
+                 range_min, range_max, cell):
+    """Whether one of the two points of a cell stays; the other, seen beyond or anew, becomes it.
+
+    pair: (4,) x y of both in odom, m, changed in place.
+    """
+    first = _forgotten(pair[0], pair[1], sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min,
+                       increment, range_min, range_max, cell)
+    second = first
+    if pair[0] != pair[2] or pair[1] != pair[3]:
+        second = _forgotten(pair[2], pair[3], sensor_x, sensor_y, sensor_yaw, ranges, hits,
+                            angle_min, increment, range_min, range_max, cell)
+    if first and not second:
+        pair[0] = pair[2]
+        pair[1] = pair[3]
+    elif second and not first:
+        pair[2] = pair[0]
+        pair[3] = pair[1]
+    return not (first and second)
 
 
 @kernel
@@ -118,27 +146,25 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     points = memory.lidar[b]
     seen = memory.lidar_seen[b]
     cells = memory.lidar_cells[b]
+    size = seen.shape[0]
+    kept = 0
+    for k in range(memory.lidar_count[b]):
+        j = cells[k] // size
+        i = cells[k] % size
+        if now - seen[j, i] > rules.memory_time:
+            seen[j, i] = EMPTY
+            forget_free(memory.free_seen[b], j, i, now)
+        elif _keep_hidden(points[j, i], sensor_x, sensor_y, sensor_yaw, ranges[b], hits, angle_min,
+                          increment, range_min, range_max, rules.cell):
+            cells[kept] = cells[k]
+            kept += 1
+        else:
+            seen[j, i] = EMPTY
+    memory.lidar_count[b] = kept
     for k in range(n):
         if not math.isnan(hits[k, 0]):
             mark_obstacle(points, seen, cells, memory.lidar_count, b, memory.origin[b], hits[k, 0],
                           hits[k, 1], now, rules.cell)
-    size = seen.shape[0]
-    kept = 0
-    for k in range(memory.lidar_count[b]):
-        slot = cells[k]
-        j = slot // size
-        i = slot % size
-        if seen[j, i] != now and (now - seen[j, i] > rules.memory_time or (
-                _forgotten(points[j, i, 0], points[j, i, 1], sensor_x, sensor_y, sensor_yaw,
-                           ranges[b], hits, angle_min, increment, range_min, range_max, rules.cell)
-                and _forgotten(points[j, i, 2], points[j, i, 3], sensor_x, sensor_y, sensor_yaw,
-                               ranges[b], hits, angle_min, increment, range_min, range_max,
-                               rules.cell))):
-            seen[j, i] = EMPTY
-        else:
-            cells[kept] = slot
-            kept += 1
-    memory.lidar_count[b] = kept
     memory.scan_time[b] = now
     memory.scan_origin[b, 0] = sensor_x
     memory.scan_origin[b, 1] = sensor_y

@@ -64,6 +64,31 @@ def gate():
     return Gate(ControlConfig())
 
 
+def test_the_rest_of_a_wall_that_is_half_in_view_stays(gate):
+    """A later scan sees one half of a cell: what the first one left in the other half stays."""
+    wall = np.where(np.abs(BEARINGS) < 1.4, 1.02 / np.cos(BEARINGS), np.inf)
+    observe(gate, wall, 0.0)
+    before = stored(gate, 'lidar')
+    seam = float(BEARINGS[BEAMS // 2 + 13])  # in the middle of a cell, 0.121 m aside
+    observe(gate, wall, 0.1, first=BEAMS // 2 + 13, last=BEAMS)
+    after = stored(gate, 'lidar')
+    hidden = before[np.arctan2(before[:, 1], before[:, 0]) < seam - 0.5 * STEP]
+    assert len(hidden) > 20
+    for point in hidden:
+        assert np.hypot(*(after - point).T).min() < 1e-6
+
+
+def test_a_cell_is_unknown_again_when_what_stood_in_it_is_forgotten():
+    """Beside a robot that stays free cells do not expire, but one with an obstacle does."""
+    gate = Gate(from_mapping(ControlConfig, {'gate.memory_time': 1.0}))
+    observe(gate, scan_of([(0.0, 0.32, 0.05)]), 0.0)
+    assert free_at(gate, 0.0, 0.27) and len(stored(gate, 'lidar'))
+    for k in range(1, 15):  # only ahead from now on
+        observe(gate, np.full(BEAMS, np.inf), 0.1 * k, first=BEAMS // 2 - 60, last=BEAMS // 2 + 60)
+    assert len(stored(gate, 'lidar')) == 0
+    assert not free_at(gate, 0.0, 0.27) and free_at(gate, 0.0, -0.27)
+
+
 def test_hits_are_kept_exactly(gate):
     observe(gate, scan_of([(1.0, 0.3, 0.1)]), 0.0)
     points = stored(gate, 'lidar')

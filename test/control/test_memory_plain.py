@@ -23,10 +23,10 @@ SIZE = 16
 SPAN = 50_000.0  # s, after which the epoch moves on
 
 
-def mark(memory, x, y, time, layer='lidar', b=1):
+def mark(memory, x, y, time, layer='lidar', b=1, renew=False):
     mark_obstacle(getattr(memory, layer)[b], getattr(memory, f'{layer}_seen')[b],
                   getattr(memory, f'{layer}_cells')[b], getattr(memory, f'{layer}_count'), b,
-                  memory.origin[b], x, y, np.float32(time), CELL)
+                  memory.origin[b], x, y, np.float32(time), CELL, renew)
 
 
 def touching(x, y, radius):
@@ -244,17 +244,22 @@ def test_centres_on_the_very_bounds():
     assert (1, 0) in near(0.0, -0.375, 0.0, {(1, 0): 4.5}, rules=wide)
 
 
-def test_a_cell_keeps_its_first_hit_and_the_one_farthest_from_it():
+def test_a_cell_keeps_the_two_points_that_are_farthest_apart():
     memory = memory_of()
     memory.origin[1] = -8
     mark(memory, 0.25, 0.26, 1.0)
     assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.25, 0.26, 0.25, 0.26])]
     mark(memory, 0.35, 0.26, 1.0)  # 0.1 m
-    mark(memory, 0.25, 0.30, 1.0)  # 0.04 m: nearer
+    mark(memory, 0.28, 0.28, 1.0)  # between them
     assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.25, 0.26, 0.35, 0.26])]
-    mark(memory, 0.35, 0.46, 1.0)  # 0.22 m
+    mark(memory, 0.35, 0.46, 1.0)  # 0.22 m from the first
     assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.25, 0.26, 0.35, 0.46])]
-    mark(memory, 0.49, 0.30, 1.5)  # of a later scan: anew
+    mark(memory, 0.44, 0.26, 1.5)  # of a later scan, nearer to both than they are to each other
+    assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.25, 0.26, 0.35, 0.46])]
+    mark(memory, 0.26, 0.25, 1.5)  # 0.228 m from the second
+    assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.26, 0.25, 0.35, 0.46])]
+    assert memory.lidar_seen[1].max() == 1.0 and memory.lidar_count.tolist() == [0, 1]
+    mark(memory, 0.49, 0.30, 1.5, renew=True)
     assert obstacles(memory, 1, 'lidar').tolist() == [pytest.approx([0.49, 0.30, 0.49, 0.30])]
     assert memory.lidar_seen[1].max() == 1.5 and memory.lidar_count.tolist() == [0, 1]
     assert is_untouched(memory)
@@ -286,9 +291,10 @@ def test_farther_on_any_side(away):
 def test_points_that_are_equally_far_do_not_take_each_others_place():
     memory = memory_of()
     memory.origin[1] = -8
-    for x, y in ((0.25, 0.25), (0.375, 0.25), (0.25, 0.375)):
-        mark(memory, x, y, 1.0)
-    assert obstacles(memory, 1, 'lidar').tolist() == [[0.25, 0.25, 0.375, 0.25]]
+    # 5, then 5 and sqrt(20) sixty-fourths from the two, then the other way round
+    for i, j in ((0, 0), (5, 0), (3, 4), (2, 4)):
+        mark(memory, 0.25 + i / 64, 0.25 + j / 64, 1.0)
+    assert obstacles(memory, 1, 'lidar').tolist() == [[0.25, 0.25, 0.25 + 5 / 64, 0.25]]
 
 
 def test_what_lies_outside_the_window_is_not_kept():

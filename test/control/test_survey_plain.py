@@ -162,21 +162,22 @@ def test_the_latest_scan_stands_for_its_own_points_but_not_for_the_cameras():
     assert set(rows(scene)) == {(0.6, -0.6), (-0.6, 0.6)}
 
 
-@pytest.mark.parametrize('second', [(0.70, 0.60), (0.60, 0.70), (0.73, 0.74)])
-def test_both_ends_of_a_cell_count_once_each(second):
+@pytest.mark.parametrize('second', [(0.70, 0.60), (0.60, 0.70), (0.72, 0.74)])
+def test_both_ends_of_a_cell_and_their_middle_count_once_each(second):
     for layer in ('lidar', 'camera'):
         pair = [(0.6, 0.6, 9.5), (*second, 9.5), (-0.9, 0.1, 9.5)]
         scene, _ = look(remembered(**{layer: pair}))
-        assert set(rows(scene)) == {(0.6, 0.6), second, (-0.9, 0.1)}
+        middle = (round(0.3 + second[0] / 2, 2), round(0.3 + second[1] / 2, 2))
+        assert set(rows(scene)) == {(0.6, 0.6), middle, second, (-0.9, 0.1)}
 
 
 def test_an_end_within_reach_counts_alone():
-    pair = [(0.51, 0.51, 9.5), (0.74, 0.74, 9.5)]  # 0.72 m and 1.05 m away
-    scene, _ = look(remembered(lidar=pair), reach=0.9)
-    assert set(rows(scene)) == {(0.51, 0.51)}
-    pair.reverse()
-    scene, _ = look(remembered(lidar=pair), reach=0.9)
-    assert set(rows(scene)) == {(0.51, 0.51)}
+    pair = [(0.51, 0.51, 9.5), (0.73, 0.73, 9.5)]  # 0.72 m and 1.03 m away, the middle 0.88 m
+    for stored in (pair, pair[::-1]):
+        scene, _ = look(remembered(lidar=stored), reach=0.87)
+        assert set(rows(scene)) == {(0.51, 0.51)}
+        scene, _ = look(remembered(lidar=stored), reach=0.9)
+        assert set(rows(scene)) == {(0.51, 0.51), (0.62, 0.62)}
 
 
 def test_rows_and_columns_of_the_layers_are_not_mixed_up():
