@@ -60,7 +60,7 @@ def test_a_command_is_admissible_when_both_bases_keep_their_distance(seed):
         if not 0.03 < least < square_distance(*state[:3], *place) - 0.03:
             continue  # it does not come nearer, or meets
         judged += 1
-        for need, passes in ((least - 0.014, True), (least + 0.0165, False)):  # RAMP, see there
+        for need, passes in ((least - 0.0045, True), (least + 0.007, False)):
             assert admissible(scene_of([place], state[:3], need), state, (v, w)) == passes
     assert judged >= 5
 

@@ -31,7 +31,7 @@ from karpathy_control.control.braking import (
 
 REST = (0.0, 0.0)
 OPEN = scene_of()
-RAMP = 0.01  # m by which a step is off in which a ramp ends: a * h^2 / 8 at 2.5 m/s^2 and 0.17 s
+RAMP = 0.0005  # m by which a step is off in which a ramp ends
 
 
 def test_stop_reach_by_hand():
