@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 FOLDER = Path('/dev/shm')
@@ -39,6 +39,17 @@ def belonging(names: Collection[str], folder: Path = FOLDER) -> list[Path]:
     """The files that are there of segments and ports, locks and semaphores included."""
     return [path for path in files(folder)
             if (found := _NAME.search(path.name)) and found.group() in names]
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of those files that are still there."""
+    total = 0
+    for path in paths:
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # Fast DDS removed it meanwhile
+            continue
+    return total
 
 
 def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool = False,

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from karpathy_control.bringup.runner import RunError
-from karpathy_control.bringup.shared_memory import abandoned, belonging, held
+from karpathy_control.bringup.shared_memory import abandoned, belonging, held, size
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.evaluation.client import ObserverError
 from karpathy_control.evaluation.fault_table import BY_NAME, judge
@@ -166,7 +166,7 @@ class Soak:
             used, files = memory(pid), descriptors(pid)
             if used is not None and files is not None:
                 rows[name] = (pid, used, files)
-        shared = sum(path.stat().st_size for path in belonging(self.held))
+        shared = size(belonging(self.held))
         status = self.loop.status
         self._write('sample', t=round(self.seconds, 2), shared=shared, mode=status['mode'],
                     reasons=status['reasons'], x=status['x'], y=status['y'],
@@ -240,7 +240,7 @@ def soak(options: argparse.Namespace, journal: Journal) -> None:
     journal.write('end', t=round(soaking.seconds, 2) if soaking else 0.0, error=error,
                   goals=loop.goals, contacts=soaking.loop.status['contacts'] if soaking else 0,
                   restarts={name: loop.runner.restarts(name) for name in NODES},
-                  left=sum(path.stat().st_size for path in left),
+                  left=size(left),
                   orphans=list(marked(MARK, mark).values()))
 
 

@@ -14,6 +14,7 @@ from karpathy_control.bringup.shared_memory import (
     files,
     held,
     remove_abandoned,
+    size,
 )
 
 DEAD, ALIVE, YOUNG = (f'fastdds_{digit * 16}' for digit in 'abc')
@@ -81,6 +82,10 @@ def test_removal_leaves_what_is_in_use(folder):
                                     f'sem.{PORTS[1]}_mutex']
     assert remove_abandoned(folder, 0.0, ports=True) == 0
     assert (folder / 'other').exists()
+
+
+def test_the_size_of_files_leaves_out_what_is_gone(folder):
+    assert size([folder / DEAD, folder / 'gone', folder / ALIVE]) == 2 * 4096
 
 
 def test_no_folder_is_no_error(tmp_path):
