@@ -53,6 +53,8 @@ class Memory(NamedTuple):
     stands: NDArray[np.bool_]  # (B,) whether the place where it started is still to be marked
     fence: NDArray[np.float64]  # (n, 2) m, odom: holds always, for every robot
     travel_sums: NDArray[np.float64]  # (B, K, 2) m and rad in all, at the start of each slot
+    travel_places: NDArray[np.float64]  # (B, K, 2) m, odom: where each slot began
+    travel_swing: NDArray[np.float64]  # (B, K) m rad, see drift.track
     travel_slot: NDArray[np.int64]  # (B,) number of the latest slot since the epoch
     travel_total: NDArray[np.float64]  # (B, 2) m and rad travelled and turned, now
     travel_pose: NDArray[np.float64]  # (B, 3) x y yaw, the latest
@@ -72,6 +74,8 @@ class Rules(NamedTuple):
 
 def make_memory(batch: int, size: int, span: float) -> Memory:
     """An empty memory of `size` x `size` cells for `batch` robots that remember `span` s."""
+    slots = math.ceil(span / SLOT) + 3
+
     def layer() -> NDArray[np.float32]:
         return np.full((batch, size, size), EMPTY, np.float32)
 
@@ -90,7 +94,8 @@ def make_memory(batch: int, size: int, span: float) -> Memory:
                   np.full((batch, 0, 2), np.nan, np.float32), np.full(batch, EMPTY, np.float32),
                   np.zeros((batch, 3)), np.ones(batch, np.bool_), np.ones(batch, np.bool_),
                   np.zeros((0, 2)),
-                  np.zeros((batch, math.ceil(span / SLOT) + 3, 2)),
+                  np.zeros((batch, slots, 2)), np.zeros((batch, slots, 2)),
+                  np.zeros((batch, slots)),
                   np.full(batch, NONE, np.int64), np.zeros((batch, 2)), np.zeros((batch, 3)),
                   np.zeros(batch))
 

@@ -23,7 +23,8 @@ def memory_of(batch=2, size=16, span=1.0):
 def is_untouched(memory, b=0):
     """Whether robot b's memory is as it was made."""
     fresh = make_memory(len(memory.origin), memory.free_seen.shape[1], 1.0)
-    names = set(memory._fields) - {'fence', 'scan', 'lidar_cells', 'camera_cells', 'travel_sums'}
+    names = set(memory._fields) - {'fence', 'scan', 'lidar_cells', 'camera_cells', 'travel_sums',
+                                   'travel_places', 'travel_swing'}
     return all(np.array_equal(getattr(memory, name)[b], getattr(fresh, name)[b])
                for name in names) and not memory.travel_sums[b].any() and (
                    np.isnan(memory.scan[b]).all())

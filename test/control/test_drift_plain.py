@@ -87,10 +87,18 @@ def test_drift_per_metre_since_the_start_of_the_slot(seen, metres):
 
 def test_drift_of_heading_swings_what_is_far():
     memory = travelled(STRAIGHT)
-    # seen in slot 4: 0.2 rad and 0.4 m since. It was at most 1.5 m + 0.4 m away
-    assert drift_since(memory, 1, 0.45, 1.5, RADIAN) == pytest.approx(0.2 * 0.2 * 1.9)
+    # seen in slot 4, 0.2 rad ago: half of them at most 0.4 m from here, the others 0.2 m
+    swing = 0.2 * 1.5 + 0.1 * 0.4 + 0.1 * 0.2
+    assert drift_since(memory, 1, 0.45, 1.5, RADIAN) == pytest.approx(0.2 * swing)
     assert drift_since(memory, 1, 0.45, 2.7, RADIAN) == pytest.approx(0.2 * 0.2 * 3.0)  # lever
-    assert drift_since(memory, 1, 0.45, 1.5, BOTH) == pytest.approx(0.04 + 0.2 * 0.2 * 1.9)
+    assert drift_since(memory, 1, 0.45, 1.5, BOTH) == pytest.approx(0.04 + 0.2 * swing)
+
+
+def test_what_is_turned_here_does_not_count_with_the_way_before():
+    """2 m out and back, then a turn on the spot: it moves what is near by little."""
+    out = [(0.1 * k + 0.05, 1.0 - abs(1.0 - 0.2 * k), 0.0, 0.0) for k in range(11)]
+    memory = travelled([*out, (1.15, 0.0, 0.0, 0.8)])
+    assert drift_since(memory, 1, 0.35, 0.5, RADIAN) == pytest.approx(0.2 * 0.8 * 0.5)
 
 
 def test_the_history_is_as_long_as_the_memory():
@@ -133,7 +141,9 @@ def test_drift_bounds_what_was_travelled_since(steps, seen, distance):
              if b[0] >= max(seen, time - 1.0)]  # the memory's span
     metres, turned = np.sum(since, axis=0) if since else (0.0, 0.0)
     bound = drift_since(memory, 1, seen, distance, BOTH)
-    least = 0.1 * metres + 0.2 * turned * min(distance + metres, 3.0)
+    swing = sum(abs(b[3] - a[3]) * (distance + math.dist(b[1:3], path[-1][1:3]))
+                for a, b in zip(path, path[1:], strict=False) if b[0] >= max(seen, time - 1.0))
+    least = 0.1 * metres + 0.2 * min(swing, 3.0 * turned)
     assert least - 1e-9 <= bound <= 0.1 * memory.travel_total[1, 0] + 0.2 * (
         memory.travel_total[1, 1] * 3.0) + 1e-9
 

@@ -51,7 +51,7 @@ def test_a_new_memory_is_empty_and_as_large_as_it_was_asked_for():
         'camera': (3, 8, 8, 4), 'camera_seen': (3, 8, 8), 'camera_cells': (3, 64),
         'camera_count': (3,), 'free_seen': (3, 8, 8), 'scan': (3, 0, 2), 'scan_time': (3,),
         'scan_origin': (3, 3), 'disc': (3,), 'stands': (3,), 'fence': (0, 2),
-        'travel_sums': (3, 13, 2),
+        'travel_sums': (3, 13, 2), 'travel_places': (3, 13, 2), 'travel_swing': (3, 13),
         'travel_slot': (3,), 'travel_total': (3, 2), 'travel_pose': (3, 3), 'travel_time': (3,)}
     types = {name: getattr(memory, name).dtype for name in memory._fields}
     assert {name for name, kind in types.items() if kind == np.float32} == {

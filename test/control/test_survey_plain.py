@@ -203,8 +203,9 @@ def test_what_is_remembered_may_be_off_by_what_odometry_drifts():
     scene, _ = look(memory, (1.0, 0.0, 0.8), reach=1.3, motion=DRIFT)
     # slot of the scan: 0.5 m and 0.4 rad before it, so 1.0 m and 0.8 rad since its beginning;
     # a scan is taken to be as far as the reach. The window bounds no lever here (3 m)
-    scan = 0.1 * 1.0 + 0.2 * 0.8 * (1.3 + 1.0)
-    lidar = 0.1 * 1.0 + 0.2 * 0.8 * (math.hypot(0.1, 1.0) + 1.0)
+    swing = 0.4 * 1.0 + 0.4 * 0.5  # from here, where it turned first and then
+    scan = 0.1 * 1.0 + 0.2 * (0.8 * 1.3 + swing)
+    lidar = 0.1 * 1.0 + 0.2 * (0.8 * math.hypot(0.1, 1.0) + swing)
     camera = 0.1 * 0.5 + 0.2 * 0.4 * (math.hypot(0.5, 1.0) + 0.5)
     expected = {(0.6, 1.0): scan, (0.9, -1.0): lidar, (1.5, 1.0): camera, (1.2, -0.6): 0.0}
     assert rows(scene) == pytest.approx(expected, abs=2e-6)
@@ -256,10 +257,11 @@ def test_free_space_that_may_have_drifted_by_a_cell_is_unknown_again():
     # 0.2 rad/rad * 0.4 rad * (radius + margin + 0.5 m) = 0.0707 m; 0.1 rad/rad: 0.035 m
     turning = MOTION._replace(drift_per_radian=0.1)
     assert look(memory, motion=turning)[0].oldest == pytest.approx(9.9)
-    # of both slots: 0.0401 * 0.8 * (0.3836 + 1.0) = 0.0444 m; 0.0459 * ... = 0.0508 m
-    for per_radian, since in ((0.0451, 9.0), (0.0453, 9.9)):
+    # of both slots: 0.8 rad seen from the outline, 0.4 rad at 1 m from here and 0.4 rad at 0.5 m
+    swing = 0.8 * (FOOTPRINT.radius + 0.03) + 0.4 * 1.0 + 0.4 * 0.5
+    for per_radian, since in ((0.0551, 9.0), (0.0552, 9.9)):
         turning = MOTION._replace(drift_per_radian=per_radian)
-        assert 0.8 * per_radian * (FOOTPRINT.radius + 0.03 + 1.0) == pytest.approx(0.05, abs=2e-4)
+        assert per_radian * swing == pytest.approx(0.05, abs=2e-4)
         assert look(memory, motion=turning)[0].oldest == pytest.approx(since)
 
 
