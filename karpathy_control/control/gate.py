@@ -123,7 +123,10 @@ def _admissible(scene, motion, footprint, samples, cell, at_once, late, v, w):
 def _turn_bound(v, bounds):
     """The largest |w| in rad/s at speed v: turning rate, lateral acceleration, curvature."""
     speed = abs(v)
-    return min(bounds.max_turn, bounds.lateral / max(speed, 1e-6), bounds.curvature * speed)
+    bound = min(bounds.max_turn, bounds.lateral / max(speed, 1e-6))
+    if math.isinf(bounds.curvature):  # none: it turns in place
+        return bound
+    return min(bound, bounds.curvature * speed)
 
 
 @kernel

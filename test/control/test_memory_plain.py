@@ -13,6 +13,7 @@ from karpathy_control.control.footprint import make_footprint, signed_distance
 from karpathy_control.control.memory import (
     EMPTY,
     forget,
+    forget_free,
     keep_near_free,
     make_memory,
     mark_obstacle,
@@ -228,6 +229,15 @@ def test_the_disc_and_the_footprint_both_bound_what_is_kept():
         kept = near(0.1, -0.05, 0.0, free, rules=RULES._replace(start_radius=radius))
         assert kept == {(i, j) for i, j in free
                         if math.hypot(CELL * (i + 0.5) - 0.1, CELL * (j + 0.5) + 0.05) <= reach}
+
+
+def test_a_cell_whose_obstacle_is_too_old_is_unknown_unless_it_is_seen_free_now():
+    layer = np.full((SIZE, SIZE), np.float32(4.0))
+    layer[2, 3] = 5.0
+    for i in (3, 4):
+        forget_free(layer, 2, i, np.float32(5.0))
+    assert (layer[2, 3], layer[2, 4]) == (5.0, EMPTY)
+    assert np.count_nonzero(layer == 4.0) == SIZE * SIZE - 2
 
 
 def test_where_the_robot_is_does_not_matter():
