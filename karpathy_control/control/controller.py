@@ -178,7 +178,9 @@ class Controller(Intake):
                 self._gate.observe_depth(where, item.xyz[:, :2], item.kind, len(item.kind),
                                          item.origin, time)
             elif not isinstance(item, RawScan):
-                self._gate.observe_camera_scan(where, item.ranges, time)
+                # With depth the scan is made of that very depth, in coarser bearings.
+                if not self._depth_at(item.stamp):
+                    self._gate.observe_camera_scan(where, item.ranges, time)
             else:
                 x, y, _, roll, _, yaw = robot.lidar_pose
                 flip = -1.0 if math.cos(roll) < 0.0 else 1.0  # mounted upside down
@@ -186,6 +188,12 @@ class Controller(Intake):
                                         flip * item.angle_increment, (x, y, yaw), item.range_min,
                                         item.range_max, time)
         self._drop_void_memory()
+
+    def _depth_at(self, stamp: int) -> bool:
+        """Whether depth points have come that are as new as `stamp`, or nearly so."""
+        newest = self.inputs['depth'].stamp
+        return newest is not None and (
+            stamp - newest <= self.config.max_age.camera * NANOSECONDS)
 
     def _drop_void_memory(self) -> None:
         if self.memory_void:

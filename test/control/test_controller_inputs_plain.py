@@ -144,18 +144,36 @@ def test_ranges_by_the_bounds_of_the_sensor():
     assert obstacles(loop, 'lidar') == {(0.755, 0.0)}
 
 
-def test_depth_and_camera_scan_reach_the_gate():
+def beside(distance=0.8):
+    """A camera scan of one obstacle on the left, and where the gate keeps it."""
+    ranges = np.full(SCAN_BEAMS, NAN, np.float32)
+    ranges[3 * SCAN_BEAMS // 4] = distance
+    bearing = math.pi / 2 + math.pi / SCAN_BEAMS
+    return ranges, (round(distance * math.cos(bearing), 3), round(distance * math.sin(bearing), 3))
+
+
+@pytest.mark.parametrize(('age', 'taken'), [(None, True), (0, False), (250, False), (260, True)])
+def test_a_camera_scan_counts_only_where_there_is_no_depth_as_new(age, taken):
+    """max_age.camera is 0.25 s; `age` in ms by which the depth is older than the scan."""
+    loop = Loop()
+    loop.odom()
+    if age is not None:
+        loop.depth((1.0, 0.5))
+        loop.tick()
+        loop.time += age
+        loop.odom()
+    ranges, kept = beside()
+    loop.controller.on_camera_scan(Scan(loop.now, ranges, 10.0), loop.steady)
+    loop.tick()
+    assert (kept in obstacles(loop, 'camera')) is taken
+
+
+def test_depth_reaches_the_gate():
     loop = Loop()
     loop.odom()
     loop.depth((1.0, 0.5), (1.2, -0.5))
-    ranges = np.full(SCAN_BEAMS, NAN, np.float32)
-    ranges[3 * SCAN_BEAMS // 4] = 0.8
-    loop.controller.on_camera_scan(Scan(loop.now, ranges, 10.0), loop.steady)
     loop.tick()
-    bearing = math.pi / 2 + math.pi / SCAN_BEAMS
-    assert obstacles(loop, 'camera') == {
-        (1.0, 0.5), (1.2, -0.5),
-        (round(0.8 * math.cos(bearing), 3), round(0.8 * math.sin(bearing), 3))}
+    assert obstacles(loop, 'camera') == {(1.0, 0.5), (1.2, -0.5)}
     assert obstacles(loop, 'lidar') == set()
     loop.time += 20
     loop.odom()
