@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
                                  'slowest_ms': round(tally.slowest[name], 2)}
                           for name in sorted(tally.slowest)},
         'to_control': tally.to_control, 'refused_while_driving': dict(tally.refused_driving),
-        'crashes': len(tally.failures), 'seconds': round(time.monotonic() - begin, 1),
+        'held_up': tally.held_up, 'crashes': len(tally.failures),
+        'seconds': round(time.monotonic() - begin, 1),
         'memory_growth_mb': round(_peak_mb() - start_mb, 1)}))
     return 1 if tally.failures else 0
 

@@ -271,18 +271,25 @@ class Cruise(Loop):
                 return
         raise Violation(f'does not cruise: {decision.mode} {decision.reasons} {decision.command}')
 
-    def refuse(self, topic: str, message: Any) -> None:
-        """Take a message that is refused. Violation where anything but a stop follows from it."""
+    def refuse(self, topic: str, message: Any) -> bool:
+        """Take a message that is refused. Violation where anything but a stop follows from it.
+
+        False where nothing is proved, as the machine held this process up meanwhile.
+        """
         if self._steps == 0 or self.decision.command != CRUISE:
             self.settle()
         before = self.refused
         self.hostile(topic, message)
         ends = topic == self.driver
         decision = self.step(drive=not ends)
+        if Reason.CLOCK_STALLED in decision.reasons:
+            _require_braking(CRUISE, decision.command)
+            return False
         if not ends:
             require(decision.command == CRUISE and not decision.limited,
-                    f'command {decision.command}: the refused message changed it')
-            return
+                    f'command {decision.command}, {decision.mode} {decision.reasons}: the refused '
+                    'message changed it')
+            return True
         require(self.refused == before + 1, 'refused here as it was elsewhere')
         if self.driver == 'policy/action':
             require(decision.mode is Mode.STOPPED and Reason.ACTION_INVALID in decision.reasons,
@@ -290,6 +297,7 @@ class Cruise(Loop):
         _require_braking(CRUISE, decision.command)
         self.braked += 1
         self._brake(decision.command, to_zero=self.braked % BRAKE_EVERY == 1)
+        return True
 
     def _brake(self, command: Command, to_zero: bool) -> None:
         """Follow a stop until it shows, or down to zero.
@@ -324,6 +332,7 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     to_control: int = 0  # messages that a ControlNode took
     refused_driving: Counter[str] = field(default_factory=Counter)  # by topic, robot cruising
+    held_up: int = 0  # refused messages that prove nothing: the machine held the process up
     failures: list[str] = field(default_factory=list)  # crashes and violations
     slowest: dict[str, float] = field(default_factory=dict)  # ms, by conversion
 
@@ -381,7 +390,10 @@ class Fuzzer:
         self.tally.slowest[conversion] = max(spent, self.tally.slowest.get(conversion, 0.0))
 
     def _refuse(self, name: str, message: Any) -> None:
-        self._policy.refuse(name, message)
+        proved = self._policy.refuse(name, message)
         if name == 'cmd_vel_teleop':
-            self._teleop.refuse(name, message)
-        self.tally.refused_driving[name] += 1
+            proved &= self._teleop.refuse(name, message)
+        if proved:
+            self.tally.refused_driving[name] += 1
+        else:
+            self.tally.held_up += 1
