@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.config.core import ConfigError
-from karpathy_control.contracts.files import read_text
+from karpathy_control.contracts.files import read_yaml
 from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS
 from karpathy_control.contracts.types import FloatArray, Pose2
 
@@ -153,33 +152,13 @@ def fence_points(rules: Rules, spacing: float) -> NDArray[np.float64]:
 # -- the file -------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice: the first would be dropped without a word."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (str(key.value) for key, _ in node.value):
-            if key in seen:
-                raise ConfigError(f'line {node.start_mark.line + 1}: key {key!r:.80} is given '
-                                  'twice')
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_rules(path: Path) -> Rules:
     """Read a rules file. ConfigError names the file, the key, the value and what is accepted."""
-    text = read_text(path, MAX_BYTES)
+    data = read_yaml(path, MAX_BYTES)
     try:
-        loader = _Loader(text)
-        try:
-            data = loader.get_single_data()
-        finally:
-            loader.dispose()
         return _rules(data)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise ConfigError(f'{path}: {error}') from error
-        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
 
 
 def _rules(data: Any) -> Rules:
@@ -272,7 +251,7 @@ def _name(key: str, value: Any) -> str:
 def _number(key: str, value: Any, low: float, high: float) -> float:
     number = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value) if abs(value) <= 1e300 else math.inf  # a huge int does not convert
+        number = float(value)
     if not low <= number <= high:
         raise ConfigError(f'{key}: {value!r:.80} is not accepted; it takes a number in '
                           f'[{low:g}, {high:g}]')

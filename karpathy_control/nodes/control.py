@@ -152,8 +152,7 @@ class ControlNode(LoopNode[ControlConfig]):
         self._tick()
 
     def _on_clock(self, message: Any, received: int) -> None:
-        stamp = message.clock.sec * 1_000_000_000 + message.clock.nanosec
-        self._controller.on_clock(stamp, received)
+        self._controller.on_clock(convert.time_ns(message.clock), received)
 
     def _on_goal_pose(self, message: Any, received: int) -> None:
         try:

@@ -296,7 +296,7 @@ WRONG = [
     (f'zones: [{{name: a, {ZONE}, max_speed: 0}}]', r'zones\[0\]\.max_speed: 0 .*\[0\.05, 4\]'),
     (f'zones: [{{name: a, {ZONE}, max_speed: .nan}}]', r'max_speed: nan'),
     (f'zones: [{{name: a, {ZONE}, max_speed: true}}]', r'max_speed: True'),
-    (f'zones: [{{name: a, {ZONE}, max_speed: 1{"0" * 400}}}]', r'max_speed: 1000'),
+    (f'zones: [{{name: a, {ZONE}, max_speed: 1{"0" * 400}}}]', 'an integer has 64 bits'),
     (f'zones: [{{name: a, {ZONE}, max_speed: "1"}}]', r"max_speed: '1'"),
     (f'keep_out: [{{name: a, {ZONE}, max_speed: 1}}]', r"keep_out\[0\]: unknown key 'max_speed'"),
     ('keep_out: [{name: a, polygon: [[0, 0], [1, 0]]}]', r'polygon: .* 3 to 100 corners'),
@@ -317,11 +317,11 @@ WRONG = [
     ('entities: [{name: a, class: low, within: 1, max_speed: 1, min_confidence: 2}]',
      'min_confidence: 2'),
     ('zones: [\nzones', 'not readable as YAML'),
-    ('zones: []\nzones: []', "line 1: key 'zones' is given twice"),
+    ('zones: []\nzones: []', "line 2: key 'zones' is given twice"),
     ('zones: !!python/object/apply:os.system [ls]', 'not readable as YAML'),
     ('2001-99-99', 'not readable as YAML'),
-    ('[' * 5000, 'not readable as YAML'),
-    ('? [1, 2]\n: 3', 'unknown key|not readable'),
+    ('[' * 5000, 'nested deeper than 40'),
+    ('? [1, 2]\n: 3', 'is not text; quote it'),
 ]
 
 
