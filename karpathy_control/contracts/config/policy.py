@@ -36,7 +36,7 @@ class PolicyConfig:
     reflex: bool = parameter(True, 'false: follow the cost-to-go alone', live=True)
     goal_tolerance: float = parameter(0.3, 'within this of the goal the policy proposes zero',
                                       unit='m', minimum=0.05, maximum=2.0, live=True)
-    fallback_after: float = parameter(1.0, 'where in so long a time less than half of the '
+    fallback_after: float = parameter(4.0, 'where in so long a time less than half of the '
                                       'observations had entities, the policy goes on by scan and '
                                       'map alone', unit='s', minimum=0.2, maximum=60.0,
                                       live=True)
