@@ -1,9 +1,9 @@
 """What a planar lidar adds to the memory and what it takes away.
 
-Forgetting is a fact of the present scan, not of rays through cells: a stored point goes when both
-beams beside its bearing pass beyond it (sound for every obstacle at least as wide as the spacing
-of the beams there), or when a new hit lies next to it and so takes its place. Points outside the
-field of view, occluded, or where the beam said nothing stay for `memory_time`.
+Forgetting is a fact of the present scan, not of rays through cells: a stored point goes when each
+of the two beams beside its bearing passes beyond it (sound for every obstacle at least as wide as
+the spacing of the beams there) or hits next to it and so takes its place. Points outside the field
+of view, occluded, or where a beam said nothing stay for `memory_time`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def reading(r, range_min, range_max):
 @kernel
 def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
                range_min, range_max, cell):
-    """Whether the scan sees beyond the stored point (x, y) or sees it anew; odom, m."""
+    """Whether the scan sees beyond the stored point (x, y) or sees it anew; odom, m.
+
+    Each of the two beams beside its bearing must say so, by passing beyond or by a hit within a
+    cell of it. Were one enough, the edge of the field of view would eat the wall that leaves it.
+    """
     n = ranges.shape[0]
     dx = x - sensor_x
     dy = y - sensor_y
@@ -58,14 +62,12 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
             return False  # outside the field of view
         k0 = n - 1
         k1 = 0
-    r0 = reading(ranges[k0], range_min, range_max)
-    r1 = reading(ranges[k1], range_min, range_max)
     beyond = math.sqrt(dx * dx + dy * dy) + _BEYOND
-    if r0 > beyond and r1 > beyond:
-        return True
-    near0 = (hits[k0, 0] - x) ** 2 + (hits[k0, 1] - y) ** 2 < cell * cell
-    near1 = (hits[k1, 0] - x) ** 2 + (hits[k1, 1] - y) ** 2 < cell * cell
-    return near0 or near1
+    for k in (k0, k1):
+        anew = (hits[k, 0] - x) ** 2 + (hits[k, 1] - y) ** 2 < cell * cell
+        if not (anew or reading(ranges[k], range_min, range_max) > beyond):
+            return False
+    return True
 
 
 @kernel

@@ -96,22 +96,32 @@ def test_a_scan_is_a_whole_turn_when_less_than_half_a_beam_is_missing(share, clo
     assert forgotten((at, 1.0), [2.0] * 8, increment=increment) == closed
 
 
-def test_a_new_hit_within_a_cell_takes_the_place_of_the_point():
-    short = ranges_of({})
-    for k in (0, 1):
-        assert forgotten((0.3, 1.0), short, {k: (0.2, 0.1)})  # 0.224 m away
-        assert forgotten((0.3, 1.0), short, {k: (0.0, 0.0)})
-        assert not forgotten((0.3, 1.0), short, {k: (0.2, 0.2)})  # 0.283 m
-        assert not forgotten((0.3, 1.0), short, {k: (-0.2, 0.2)})
-        assert not forgotten((0.3, 1.0), short, {k: (0.26, 0.0)})
-        assert not forgotten((0.3, 1.0), short, {k: (0.0, -0.26)})
-    assert not forgotten((0.3, 1.0), short, {2: (0.0, 0.0), 7: (0.0, 0.0)})  # not beside it
+@pytest.mark.parametrize(('off', 'anew'), [
+    ((0.2, 0.1), True),  # 0.224 m away, cells of 0.25 m
+    ((0.0, 0.0), True),
+    ((0.2, 0.2), False),  # 0.283 m
+    ((-0.2, 0.2), False), ((0.26, 0.0), False), ((0.0, -0.26), False),
+    ((CELL, 0.0), False), ((0.0, CELL), False), ((-CELL, 0.0), False)])  # at the bound
+def test_a_point_goes_when_both_beams_hit_within_a_cell_of_it(off, anew):
+    here = (0.0, 0.0)
+    for first, second in ((off, here), (here, off)):
+        assert forgotten((0.0, 1.0), ranges_of({}), {0: first, 1: second}) == anew
+    assert not forgotten((0.3, 1.0), ranges_of({}), {2: here, 7: here})  # not beside it
 
 
-def test_a_hit_exactly_a_cell_away_is_another_thing():
-    for k in (0, 1):
-        for off in ((CELL, 0.0), (0.0, CELL), (-CELL, 0.0)):
-            assert not forgotten((0.0, 1.0), ranges_of({}), {k: off})
+@pytest.mark.parametrize('pair', [(0, 1), (1, 0)])
+def test_one_beam_may_pass_beyond_and_the_other_hit(pair):
+    """The end of a wall: the hit takes the place of the point."""
+    hit, passes = pair
+    assert forgotten((0.3, 1.0), ranges_of({passes: 1.1}), {hit: (0.1, 0.0)})
+    assert not forgotten((0.3, 1.0), ranges_of({passes: 1.04}), {hit: (0.1, 0.0)})
+    assert not forgotten((0.3, 1.0), ranges_of({passes: 1.1}), {hit: (0.26, 0.0)})
+
+
+@pytest.mark.parametrize('silent', [0, 1])
+def test_the_edge_of_the_view_does_not_eat_the_wall_that_leaves_it(silent):
+    """A beam that says nothing leaves its side of the point unseen, whatever the other hits."""
+    assert not forgotten((0.3, 1.0), ranges_of({silent: NAN}), {1 - silent: (0.0, 0.0)})
 
 
 def test_of_two_points_in_a_cell_each_is_forgotten_for_itself():

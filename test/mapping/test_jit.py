@@ -58,14 +58,14 @@ def test_the_key_follows_what_is_imported_and_nothing_else(tmp_path):
     assert key() != before
 
 
-def test_numba_is_left_as_it_was(monkeypatch):
-    monkeypatch.setattr(numba.config, 'CACHE_DIR', 'somewhere')
+def test_numba_is_left_as_it_was(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, 'CACHE_DIR', str(tmp_path))
 
     @kernel
     def twice(x):
         return x + x
 
-    assert numba.config.CACHE_DIR == 'somewhere'
+    assert numba.config.CACHE_DIR == str(tmp_path)
     assert kernel(parallel=True).keywords == {'parallel': True}
 
 
