@@ -5,6 +5,11 @@ and clear what they pass over in plan view. The learned camera scan only adds. R
 by bearing about the camera, one degree each: a stored camera point goes when every ray of its
 bearing passes beyond it and one of them is FREE, or when a new point takes its place. Nothing is
 cleared nearer than the ground that the camera can see: a ray passes over what stands there.
+
+What the lidar sees as well is left to it: a point within a cell of one that the lidar's layer has
+just been given is not kept. Nearly all that a camera sees are walls and posts, and a second,
+older copy of them beside the robot, inflated by drift, would close every narrow way. The price: of
+a ledge that sticks out by less than a cell below or above the lidar's plane, the wall counts.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from karpathy_control.mapping.rolling import clear_ray
 _BINS = 360  # bearings about the camera; half a bin is 1.3 cm at 1.5 m
 _FREE = 0.5  # kinds above this are FREE (contracts.types.DepthPoints)
 _BEYOND = 0.05  # m that a ray must pass beyond a stored point to clear it
+_JUST = 0.1  # s: a scan this old still shows what an image shows
 _BODY = -0.05  # m: a point deeper inside the footprint than this is the robot itself
 
 
@@ -112,7 +118,7 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
 
 @kernel
 def _add(memory, b, footprint, px, py, x, y, c, s, now, cell, renew):
-    """Keep a camera point given in base, unless it is not finite or on the robot itself.
+    """Keep a camera point given in base, unless not finite, on the robot or seen by the lidar.
 
     `renew`: it takes the place of what was kept in its cell.
     """
@@ -120,9 +126,28 @@ def _add(memory, b, footprint, px, py, x, y, c, s, now, cell, renew):
         return
     if signed_distance(footprint, px, py) < _BODY:
         return
+    ox = x + c * px - s * py
+    oy = y + s * px + c * py
+    if _lidar_sees(memory.lidar[b], memory.lidar_seen[b], ox, oy, now, cell):
+        return
     mark_obstacle(memory.camera[b], memory.camera_seen[b], memory.camera_cells[b],
-                  memory.camera_count, b, memory.origin[b], x + c * px - s * py,
-                  y + s * px + c * py, now, cell, renew)
+                  memory.camera_count, b, memory.origin[b], ox, oy, now, cell, renew)
+
+
+@kernel
+def _lidar_sees(points, seen, x, y, now, cell):
+    """Whether a point that the lidar has just seen lies within a cell of (x, y); odom, m."""
+    size = seen.shape[0]
+    column = math.floor(x / cell)
+    row = math.floor(y / cell)
+    for j in range(row - 1, row + 2):
+        for i in range(column - 1, column + 2):
+            if abs(now - seen[j % size, i % size]) <= _JUST:
+                pair = points[j % size, i % size]
+                for k in (0, 2):
+                    if (pair[k] - x) ** 2 + (pair[k + 1] - y) ** 2 < cell * cell:
+                        return True
+    return False
 
 
 @kernel

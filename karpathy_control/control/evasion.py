@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 
-from karpathy_control.control.braking import STILL_V, STILL_W, advance, seen_at
+from karpathy_control.control.braking import STILL_V, STILL_W, advance
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.control.limits import approach, brake, braking_time
+from karpathy_control.control.scene import seen_at
 from karpathy_control.mapping.jit import kernel
 
 _STEP = 0.04  # s between two poses that are looked at

@@ -41,9 +41,11 @@ def reading(r, range_min, range_max):
 
 
 @kernel
-def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
-               range_min, range_max, cell):
+def _forgotten(x, y, sensor_x, sensor_y, first, ranges, hits, increment, range_min, range_max,
+               cell):
     """Whether the scan sees beyond the stored point (x, y) or sees it anew; odom, m.
+
+    first: odom bearing of the first beam, rad from -pi to pi.
 
     Each of the two beams beside its bearing must say so, by passing beyond or by a hit within a
     cell of it. Were one enough, the edge of the field of view would eat the wall that leaves it.
@@ -51,10 +53,12 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
     n = ranges.shape[0]
     dx = x - sensor_x
     dy = y - sensor_y
-    turn = math.atan2(dy, dx) - sensor_yaw - angle_min
+    turn = math.atan2(dy, dx) - first
     if increment < 0.0:
         turn = -turn
-    f = (turn % (2.0 * math.pi)) / abs(increment)
+    if turn < 0.0:  # far cheaper than a remainder
+        turn += 2.0 * math.pi
+    f = turn / abs(increment)
     k0 = math.floor(f)
     k1 = k0 + 1
     if k0 >= n - 1:
@@ -71,18 +75,18 @@ def _forgotten(x, y, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, in
 
 
 @kernel
-def _keep_hidden(pair, sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min, increment,
-                 range_min, range_max, cell):
+def _keep_hidden(pair, sensor_x, sensor_y, bearing, ranges, hits, increment, range_min, range_max,
+                 cell):
     """Whether one of the two points of a cell stays; the other, seen beyond or anew, becomes it.
 
-    pair: (4,) x y of both in odom, m, changed in place.
+    pair: (4,) x y of both in odom, m, changed in place; the rest as for `_forgotten`.
     """
-    first = _forgotten(pair[0], pair[1], sensor_x, sensor_y, sensor_yaw, ranges, hits, angle_min,
-                       increment, range_min, range_max, cell)
+    first = _forgotten(pair[0], pair[1], sensor_x, sensor_y, bearing, ranges, hits, increment,
+                       range_min, range_max, cell)
     second = first
     if pair[0] != pair[2] or pair[1] != pair[3]:
-        second = _forgotten(pair[2], pair[3], sensor_x, sensor_y, sensor_yaw, ranges, hits,
-                            angle_min, increment, range_min, range_max, cell)
+        second = _forgotten(pair[2], pair[3], sensor_x, sensor_y, bearing, ranges, hits,
+                            increment, range_min, range_max, cell)
     if first and not second:
         pair[0] = pair[2]
         pair[1] = pair[3]
@@ -149,6 +153,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     seen = memory.lidar_seen[b]
     cells = memory.lidar_cells[b]
     size = seen.shape[0]
+    bearing = math.atan2(math.sin(sensor_yaw + angle_min), math.cos(sensor_yaw + angle_min))
     kept = 0
     for k in range(memory.lidar_count[b]):
         j = cells[k] // size
@@ -156,8 +161,8 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
         if now - seen[j, i] > rules.memory_time:
             seen[j, i] = EMPTY
             forget_free(memory.free_seen[b], j, i, now)
-        elif _keep_hidden(points[j, i], sensor_x, sensor_y, sensor_yaw, ranges[b], hits, angle_min,
-                          increment, range_min, range_max, rules.cell):
+        elif _keep_hidden(points[j, i], sensor_x, sensor_y, bearing, ranges[b], hits, increment,
+                          range_min, range_max, rules.cell):
             cells[kept] = cells[k]
             kept += 1
         else:

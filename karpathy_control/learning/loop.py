@@ -48,17 +48,18 @@ class ClosedLoop:
     """B robots, each driving one leg in a world of the bank.
 
     Call `begin` for every slot, then `features` and `advance` in turn. Without `gate` the
-    proposal is applied as it is; without `camera` nobody hears what the camera says.
+    proposal is applied as it is; without `camera` nobody hears what the camera says. As in
+    `control`, the gate takes the depth of a camera that has it, and else the learned scan.
     """
 
     def __init__(self, bank: Bank, batch: int, control: ControlConfig, policy: PolicyConfig,
                  variation: Variation | None = None, episode_time: float = 40.0, *,
-                 gate: bool = True, camera: bool = True) -> None:
+                 gate: bool = True, camera: bool = True, depth: bool = True) -> None:
         self.batch, self.policy = batch, policy
         self.episode_time = episode_time
         self.world = BatchedWorld(bank, batch, policy.robot, variation)
         self.gate = Gate(control, batch) if gate else None
-        self.camera = camera
+        self.camera, self.depth = camera, depth
         self.deliberation = Deliberation(policy, batch)
         self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
         bearings = scan_bearings()
@@ -127,7 +128,11 @@ class ClosedLoop:
             return proposal, np.zeros(self.batch, np.int8)
         gate.observe_scan(w.odom_pose, w.scan, self._angle_min, self._increment, (0.0, 0.0, 0.0),
                           RANGE_MIN, SCAN_RANGE_MAX, w.time)
-        if self.camera:
+        if self.camera and self.depth:
+            gate.observe_depth(w.odom_pose, w.depth_points,
+                               np.broadcast_to(w.depth_kind, w.depth_points.shape[:2]),
+                               w.depth_points.shape[1], (0.0, 0.0), w.time)
+        elif self.camera:
             gate.observe_camera_scan(w.odom_pose, w.camera_scan, w.time)
         result = gate.filter(w.odom_pose, w.velocity, proposal, w.time, None)
         return np.array(result.applied, np.float64), np.array(result.status, np.int8)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import RobotConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
+from karpathy_control.contracts.types import DepthPoints
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.contact import clearance
@@ -35,11 +36,12 @@ CAMERA_HALF = math.radians(45.0)  # half of the camera's view, about base
 
 # columns of the per-slot traits drawn at reset
 (DELAY, ACCELERATION, DECELERATION, TURN_ACCELERATION, SLIP, TURN_SLIP, DRIFT, TURN_DRIFT,
- SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE, MOVER_MISS,
- MOVER_NOISE, MOVER_SPEED_NOISE) = range(17)
+ SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE, DEPTH_NOISE,
+ MOVER_MISS, MOVER_NOISE, MOVER_SPEED_NOISE) = range(18)
 TRAITS = ('delay', 'acceleration', 'deceleration', 'turn_acceleration', 'slip', 'turn_slip',
           'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_noise',
-          'camera_miss', 'camera_range', 'mover_miss', 'mover_noise', 'mover_speed_noise')
+          'camera_miss', 'camera_range', 'depth_noise', 'mover_miss', 'mover_noise',
+          'mover_speed_noise')
 
 _NORMAL = np.random.default_rng(20240229).standard_normal(1 << 14).astype(np.float32)
 
@@ -58,10 +60,12 @@ class BatchedWorld:
 
     time (B,) s since the episode's start; true_pose and odom_pose (B, 3) x y yaw; true_velocity
     and velocity (B, 2) v w, the latter as odometry measures it; goal (B, 2) world; scan
-    (B, SCAN_BEAMS) m about base in the observation layout; camera_scan likewise; clearance (B,)
-    m from the footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool,
-    stays until reset; contact_speed (B,) m/s of the robot when it happened; movers (B, M, 6) what
-    is perceived of moving things, x y vx vy in base (velocity over ground), radius, confidence.
+    (B, SCAN_BEAMS) m about base in the observation layout; camera_scan likewise, what the learned
+    part says; depth_points (B, 2 C, 2) m in base and their depth_kind (2 C,), what filtered depth
+    says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from the
+    footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
+    reset; contact_speed (B,) m/s of the robot when it happened; movers (B, M, 6) what is
+    perceived of moving things, x y vx vy in base (velocity over ground), radius, confidence.
     """
 
     def __init__(self, bank: Bank, batch: int, robot: RobotConfig,
@@ -84,6 +88,9 @@ class BatchedWorld:
         self.goal = np.zeros((batch, 2))
         self.scan = np.full((batch, SCAN_BEAMS), np.nan, np.float32)
         self.camera_scan = np.full((batch, SCAN_BEAMS), np.nan, np.float32)
+        columns = int((np.abs(bearings) <= CAMERA_HALF).sum())
+        self.depth_points = np.full((batch, 2 * columns, 2), np.nan, np.float32)
+        self.depth_kind = np.repeat((DepthPoints.OBSTACLE, DepthPoints.FREE), columns)
         self.clearance = np.full(batch, CLEARANCE_HORIZON)
         self.contact = np.zeros(batch, np.bool_)
         self.contact_speed = np.zeros(batch)
@@ -154,7 +161,7 @@ class BatchedWorld:
         t[LIDAR_FOV] = rng.uniform(*v.lidar_fov)
         t[CAMERA_NOISE], t[CAMERA_MISS] = (rng.uniform(*v.camera_noise),
                                            rng.uniform(*v.camera_miss))
-        t[CAMERA_RANGE] = rng.uniform(*v.camera_range)
+        t[CAMERA_RANGE], t[DEPTH_NOISE] = rng.uniform(*v.camera_range), rng.uniform(*v.depth_noise)
         t[MOVER_MISS], t[MOVER_NOISE] = rng.uniform(*v.mover_miss), rng.uniform(*v.mover_noise)
         t[MOVER_SPEED_NOISE] = rng.uniform(*v.mover_speed_noise)
         self._random[slot] = rng.integers(0, 2**63, dtype=np.uint64)
@@ -162,11 +169,11 @@ class BatchedWorld:
     def _sense(self, slots: NDArray[np.int64]) -> None:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
-               self.clearance, self.mover_xy, self.movers, self._traits, self._random,
-               self._bearings,
-               self._cosine, self._sine, self._footprint, self.robot.circumscribed_radius,
-               *self._band, float(self.robot.lidar_pose[2]), b.circles, b.circle_count, b.boxes,
-               b.box_count, b.movers, b.waypoints, b.waypoint_count, b.mover_count, _NORMAL)
+               self.depth_points, self.clearance, self.mover_xy, self.movers, self._traits,
+               self._random, self._bearings, self._cosine, self._sine, self._footprint,
+               self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
+               b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.waypoints,
+               b.waypoint_count, b.mover_count, _NORMAL)
 
 
 @kernel
@@ -294,11 +301,11 @@ def _perceive_movers(i, time, pose, scan, t, random, movers, waypoints, waypoint
 
 
 @kernel(parallel=True)
-def _sense(slots, world, time, true_pose, scan, camera_scan, near, mover_xy, perceived, traits,
-           random, bearings, cosine, sine, footprint, reach, low, high, lidar_height, circles,
-           circle_count, boxes, box_count, movers, waypoints, waypoint_count, mover_count,
-           normal):
-    """Fill scan, camera scan and clearance of the given slots."""
+def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
+           perceived, traits, random, bearings, cosine, sine, footprint, reach, low, high,
+           lidar_height, circles, circle_count, boxes, box_count, movers, waypoints,
+           waypoint_count, mover_count, normal):
+    """Fill scans, depth points and clearance of the given slots."""
     size = normal.shape[0]
     beams = scan.shape[1]
     for q in prange(slots.shape[0]):
@@ -336,6 +343,8 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, near, mover_xy, per
         cast(camera_scan[i], cosine, sine, true_pose[i], low, high, circles[u], circle_count[u],
              boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u], t[CAMERA_RANGE])
         offset = int(_uniform(random, i) * size)
+        _depth(camera_scan[i], t, bearings, cosine, sine, normal, offset + stride * beams, stride,
+               depth_points[i])
         missed = False
         for k in range(beams):
             if k % CAMERA_SECTOR == 0:
@@ -347,3 +356,26 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, near, mover_xy, per
             elif math.isfinite(camera_scan[i, k]):
                 noise = normal[(offset + k * stride) % size] * t[CAMERA_NOISE]
                 camera_scan[i, k] *= 1.0 + noise
+
+
+@kernel
+def _depth(distance, t, bearings, cosine, sine, normal, offset, stride, points):
+    """Write an obstacle point and the end of a free ray for every bearing of the camera.
+
+    distance (n,) m to the nearest thing in the height band, inf beyond the camera's range.
+    """
+    columns = points.shape[0] // 2
+    points[:] = np.nan
+    c = 0
+    for k in range(distance.shape[0]):
+        if abs(bearings[k]) > CAMERA_HALF:
+            continue
+        if math.isinf(distance[k]):
+            points[columns + c, 0] = t[CAMERA_RANGE] * cosine[k]
+            points[columns + c, 1] = t[CAMERA_RANGE] * sine[k]
+        elif distance[k] >= CAMERA_NEAREST:
+            noise = normal[(offset + k * stride) % normal.shape[0]] * t[DEPTH_NOISE]
+            for row in (c, columns + c):
+                points[row, 0] = distance[k] * (1.0 + noise) * cosine[k]
+                points[row, 1] = distance[k] * (1.0 + noise) * sine[k]
+        c += 1

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from karpathy_control.control.braking import Motion, Scene
 from karpathy_control.control.footprint import make_footprint, outline
 from karpathy_control.control.memory import EMPTY, Rules, make_memory
+from karpathy_control.control.scene import Motion, Scene
 
 CELL = 0.25  # m: large and exact in binary
 SQUARE = np.array([[0.25, 0.25], [-0.25, 0.25], [-0.25, -0.25], [0.25, -0.25]])

@@ -16,13 +16,13 @@ from scenes import (
 )
 
 from karpathy_control.contracts.config import ControlConfig, from_mapping
+from karpathy_control.control.candidates import _admissible
 from karpathy_control.control.gate import (
     BRAKING,
     LIMITED,
     UNAVOIDABLE,
     UNCHANGED,
     Gate,
-    _admissible,
 )
 
 REACTION, TICK = 0.12, 0.05
@@ -202,13 +202,13 @@ def test_what_passes_is_the_nearest_of_all_that_are_clear(seed):
 
 
 def test_nothing_but_braking_is_left():
-    """Three poles ahead on the left: each of the nine candidates comes too near, the arc does not.
+    """A pole on each side: each of the nine candidates comes too near to one, the arc does not.
 
     Full braking on the arc keeps 36 mm, where 32.5 mm are needed.
     """
-    speed, wish = (0.759, 0.925), (0.669, -1.754)
-    poles = [(0.506, 0.057), (0.494, 0.191), (0.475, 0.122)]
-    share = 1.0 - TICK / (0.759 / 2.5)
+    speed, wish = (0.965, 0.809), (0.902, -1.754)
+    poles = [(0.443, 0.375), (0.512, -0.221)]
+    share = 1.0 - TICK / (0.965 / 2.5)
     brake = (share * speed[0], share * speed[1])
     state = (0.0, 0.0, 0.0, *speed)
 
@@ -216,8 +216,8 @@ def test_nothing_but_braking_is_left():
         at_once, _, late = both_ways(state, command)
         return min(min(room(at_once, p), room(late, p)) for p in poles)
 
-    # 0.634 .. 0.859 m/s, the wish in place of its neighbour, and 0.3 rad/s to both sides
-    grid = [(v, w) for v in (0.669, 0.7465, 0.859) for w in (0.625, 0.925, 1.225)]
+    # 0.84 .. 1.065 m/s, the wish in place of the middle, and 0.3 rad/s to both sides
+    grid = [(v, w) for v in (0.84, 0.902, 1.065) for w in (0.509, 0.809, 1.109)]
     assert max(map(keeps, grid)) < 0.0325 and keeps(brake) > 0.036
     command, status, _ = ask(square_gate(poles, gate__turn_steps=3), speed, wish)
     assert status == BRAKING and command == pytest.approx(brake)

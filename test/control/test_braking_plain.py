@@ -17,17 +17,8 @@ from scenes import (
     square_distance,
 )
 
-from karpathy_control.control.braking import (
-    _known,
-    _slot,
-    _to_front,
-    advance,
-    approach_and_brake,
-    phase,
-    room_at,
-    seen_at,
-    stop_reach,
-)
+from karpathy_control.control.braking import advance, approach_and_brake, phase
+from karpathy_control.control.scene import _known, _slot, _to_front, room_at, seen_at, stop_reach
 
 REST = (0.0, 0.0)
 OPEN = scene_of()

@@ -16,7 +16,7 @@ from karpathy_control.control.camera_layer import (
     depth_all,
     depth_one,
 )
-from karpathy_control.control.memory import EMPTY
+from karpathy_control.control.memory import EMPTY, mark_obstacle
 
 NAN, INF = math.nan, math.inf
 OBSTACLE, FREE = DepthPoints.OBSTACLE, DepthPoints.FREE
@@ -299,6 +299,66 @@ def test_a_column_of_the_window_is_not_its_row():
     ray = math.atan2(0.6, 1.4)
     depth(memory, (1.9 * math.cos(ray), 1.9 * math.sin(ray), FREE), time=0.1)
     assert points(memory) == spots - {(1.4, 0.6)}
+
+
+# -- what the lidar sees as well ------------------------------------------------------------------
+
+
+def beside_lidar(*hits, time=0.0):
+    """A memory whose lidar has just seen points at `time`."""
+    memory = memory_of()
+    depth(memory, time=0.0)
+    for x, y in hits:
+        mark_obstacle(memory.lidar[1], memory.lidar_seen[1], memory.lidar_cells[1],
+                      memory.lidar_count, 1, memory.origin[1], x, y, np.float32(time), CELL)
+    return memory
+
+
+@pytest.mark.parametrize(('point', 'kept'), [
+    ((1.1, 0.6), False), ((1.1, 0.84), False), ((1.1, 0.86), True),  # cells of 0.25 m
+    ((0.86, 0.6), False), ((0.84, 0.6), True), ((1.34, 0.6), False), ((1.36, 0.6), True),
+    ((1.28, 0.78), True),  # 0.255 m away on the diagonal
+    ((1.27, 0.77), False)])  # 0.240 m
+def test_a_point_within_a_cell_of_what_the_lidar_sees_is_left_to_it(point, kept):
+    memory = beside_lidar((1.1, 0.6))
+    depth(memory, (*point, OBSTACLE))
+    assert points(memory) == ({point} if kept else set())
+
+
+def test_each_point_of_a_cell_of_the_lidar_counts():
+    memory = beside_lidar((1.01, 0.51), (1.24, 0.74))  # both in cell (4, 2)
+    depth(memory, (0.8, 0.4, OBSTACLE), (1.4, 0.9, OBSTACLE), (0.76, 0.4, OBSTACLE))
+    assert points(memory) == {(0.76, 0.4)}  # 0.273 m from the first
+
+
+@pytest.mark.parametrize(('age', 'kept'), [(0.0, False), (0.09, False), (0.11, True),
+                                           (-0.09, False), (-0.11, True)])
+def test_the_lidar_must_have_seen_it_just_now(age, kept):
+    memory = beside_lidar((1.1, 0.6), time=0.5 - age)
+    depth(memory, (1.1, 0.6, OBSTACLE), time=0.5)
+    assert points(memory) == ({(1.1, 0.6)} if kept else set())
+
+
+def test_what_the_lidar_sees_at_the_other_end_of_the_window_is_not_near():
+    memory = beside_lidar((-1.9, 0.6))  # the slot after that of the last column, 7
+    depth(memory, (1.9, 0.6, OBSTACLE))
+    assert points(memory) == {(1.9, 0.6)}
+
+
+def test_an_older_sight_of_what_the_lidar_sees_goes():
+    memory = beside_lidar((1.1, 0.6), time=0.5)
+    depth(memory, (1.1, 0.6, OBSTACLE), time=0.0)  # half a second before the scan
+    assert points(memory) == {(1.1, 0.6)}
+    depth(memory, (1.1, 0.6, OBSTACLE), time=0.5)
+    assert points(memory) == set()
+
+
+def test_the_camera_scan_leaves_to_the_lidar_too():
+    memory = beside_lidar((1.0, 0.0), time=0.0)
+    ranges = np.array([[0.5] * 4, [NAN, NAN, 1.0, 1.5]], np.float32)  # 45 and 135 degrees
+    pose = np.array([(9.0, 9.0, 9.0), (0.0, 0.0, -math.pi / 4)])
+    camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, np.array([77.0, 0.0]))
+    assert points(memory) == {(0.0, 1.5)}
 
 
 # -- the camera scan ------------------------------------------------------------------------------

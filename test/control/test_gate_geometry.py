@@ -15,7 +15,8 @@ from shapely.geometry import Point, Polygon, box
 from shapely.ops import unary_union
 
 from karpathy_control.contracts.config import ControlConfig, from_mapping
-from karpathy_control.control.gate import BRAKING, LIMITED, UNCHANGED, Gate, camera_blind_distance
+from karpathy_control.contracts.view import nearest_ground_distance
+from karpathy_control.control.gate import BRAKING, LIMITED, UNCHANGED, Gate
 from karpathy_control.worlds.robot import load_robot
 
 CONFIG = ControlConfig()
@@ -258,7 +259,7 @@ def low_camera(rig):
     camera = placed(np.array([robot.camera_pose[:2]]), rig.true)[0]
     bearings = np.radians(np.arange(-44, 45, 2))
     ranges = cast(edges_of(rig.low), camera, bearings + rig.true[2])
-    hit = (ranges < 4.0) & (ranges > camera_blind_distance(robot))
+    hit = (ranges < 4.0) & (ranges > nearest_ground_distance(robot.camera_pose))
     length = np.where(hit, ranges, 4.0)
     points = np.stack((robot.camera_pose[0] + length * np.cos(bearings),
                        length * np.sin(bearings)), 1)

@@ -9,21 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karpathy_control.contracts.config import ControlConfig, RobotConfig, from_mapping
-from karpathy_control.contracts.view import whole_band_distance
-from karpathy_control.control.braking import Motion, stop_reach
+from karpathy_control.contracts.view import nearest_ground_distance, whole_band_distance
+from karpathy_control.control.candidates import (
+    Bounds,
+    _by_distance,
+    _spread,
+    _turn_bound,
+    speed_cap,
+)
 from karpathy_control.control.footprint import outline
 from karpathy_control.control.gate import (
     BRAKING,
     UNCHANGED,
-    Bounds,
     Gate,
-    _by_distance,
-    _spread,
-    _turn_bound,
-    camera_blind_distance,
-    speed_cap,
 )
 from karpathy_control.control.memory import Rules
+from karpathy_control.control.scene import Motion, stop_reach
 
 
 def ask(gate, wish, under=(0.0, 0.0), velocity=None, time=0.0, speed=None, reverse=None,
@@ -97,14 +98,14 @@ def test_a_gate_without_robots_is_refused():
 def test_the_nearest_ground_in_view(height, pitch, expected):
     """Half the view is atan(48 / 64) below the axis of the camera."""
     robot = from_mapping(RobotConfig, {'camera_pose': [0.0, 0.0, height, 0.0, pitch, 0.0]})
-    assert camera_blind_distance(robot) == pytest.approx(expected)
+    assert nearest_ground_distance(robot.camera_pose) == pytest.approx(expected)
 
 
 def test_no_ground_where_the_edge_is_level_or_straight_down():
     half = math.atan(0.75)
     for pitch in (-half, 0.5 * math.pi - half):
         robot = from_mapping(RobotConfig, {'camera_pose': [0.0, 0.0, 0.4, 0.0, pitch, 0.0]})
-        distance = camera_blind_distance(robot)
+        distance = nearest_ground_distance(robot.camera_pose)
         assert distance == INF or distance > 1e9 or distance < 1e-9
 
 
@@ -135,7 +136,11 @@ def test_speed_cap_is_the_inverse_of_stop_reach(v):
 
 def test_candidates_are_spread_and_the_wish_is_one_of_them():
     assert _spread(0.0, 1.0, 0.3, 5).tolist() == [0.0, 0.3, 0.5, 0.75, 1.0]
-    assert _spread(-1.0, 1.0, 0.9, 3).tolist() == [-1.0, 0.0, 0.9]
+    for wish in (0.05, 0.95):  # nearest to an end, which stays
+        inner = [wish, 0.5, 0.75] if wish < 0.5 else [0.25, 0.5, wish]
+        assert _spread(0.0, 1.0, wish, 5).tolist() == [0.0, *inner, 1.0]
+    for wish in (-1.0, 1.0):
+        assert _spread(-1.0, 1.0, wish, 3).tolist() == [-1.0, 0.0, 1.0]
     assert _spread(0.2, 0.2, 0.2, 3).tolist() == [0.2, 0.2, 0.2]
 
 

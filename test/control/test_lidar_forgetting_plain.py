@@ -25,8 +25,9 @@ def forgotten(at, ranges, hits=None, first=0.0, increment=EIGHTH, sensor=(0.0, 0
     ends = np.full((len(ranges), 2), np.nan)
     for k, off in (hits or {}).items():
         ends[k] = (x + off[0], y + off[1])
-    return bool(_forgotten(x, y, eye_x, eye_y, eye_yaw, np.array(ranges), ends, first, increment,
-                           NEAR, FAR, CELL))
+    bearing = math.remainder(eye_yaw + first, 2.0 * math.pi)
+    return bool(_forgotten(x, y, eye_x, eye_y, bearing, np.array(ranges), ends, increment, NEAR,
+                           FAR, CELL))
 
 
 def ranges_of(said, n=8, rest=0.5):

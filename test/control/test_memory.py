@@ -8,7 +8,8 @@ import pytest
 from karpathy_control.contracts.config import ControlConfig, from_mapping
 from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
 from karpathy_control.contracts.types import DepthPoints
-from karpathy_control.control.gate import CELL, Gate, camera_blind_distance
+from karpathy_control.contracts.view import nearest_ground_distance
+from karpathy_control.control.gate import CELL, Gate
 from karpathy_control.control.memory import EMPTY
 
 BEAMS = 720
@@ -227,7 +228,7 @@ def test_only_a_free_ray_through_the_cell_clears_a_camera_point(gate):
 
 def test_a_low_box_below_the_view_of_the_camera_stays(gate):
     """Nearer than the nearest ground in view a free ray passes over what stands there."""
-    blind = camera_blind_distance(ControlConfig().robot)
+    blind = nearest_ground_distance(ControlConfig().robot.camera_pose)
     # 0.28 m high, 0.15 rad down, half of the vertical view is atan(48 / 64) = 0.6435 rad
     assert blind == pytest.approx(0.28 / math.tan(0.15 + math.atan(48 / 64)))
     for k in range(14):
@@ -254,7 +255,7 @@ def test_the_camera_scan_only_adds(gate):
 
 def test_free_rays_free_only_the_ground_in_view(gate):
     depth(gate, [], [(1.5, 0.0)], 0.0)
-    blind = camera_blind_distance(ControlConfig().robot)
+    blind = nearest_ground_distance(ControlConfig().robot.camera_pose)
     assert free_at(gate, 0.19 + blind + 0.06, 0.0) and free_at(gate, 1.2, 0.0)
     assert not free_at(gate, 0.19 + blind - 0.06, 0.0)
 

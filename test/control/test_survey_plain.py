@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import CELL, FOOTPRINT, MOTION, RULES, memory_of, square_distance
 
-from karpathy_control.control.braking import survey
 from karpathy_control.control.drift import track
 from karpathy_control.control.footprint import outline
 from karpathy_control.control.memory import EMPTY, mark_obstacle, place
+from karpathy_control.control.scene import survey
 
 FAR = 1e9
 NAN = math.nan

@@ -104,6 +104,40 @@ def test_camera_sees_what_the_lidar_does_not():
     assert np.all(np.isnan(sim.scan[0, np.abs(bearings) > math.radians(135)]))
 
 
+def test_depth_says_where_a_thing_is_and_how_far_the_way_is_free():
+    """A post 1.7 m ahead; no noise. Bearings of the camera: 90 of one degree."""
+    sim = batched(make_world(cylinders=(Cylinder(2.0, 0.0, 0.3, 0.0, 0.15),)))
+    points, kind = sim.depth_points[0], sim.depth_kind
+    assert points.shape == (180, 2) and kind.tolist() == [0.0] * 90 + [1.0] * 90
+    hits, ends = points[:90], points[90:]
+    half = math.asin(0.3 / 2.0)  # rad, half of the post's width as seen from base
+    bearings = np.radians(np.arange(-44.5, 45.0))
+    seen = np.isfinite(hits[:, 0])
+    np.testing.assert_array_equal(seen, np.abs(bearings) < half)
+    np.testing.assert_array_equal(hits[seen], ends[seen])
+    np.testing.assert_allclose(np.hypot(*(hits[seen] - (2.0, 0.0)).T), 0.3, atol=1e-5)
+    np.testing.assert_allclose(np.hypot(*ends[~seen].T), 4.0, atol=1e-5)
+    np.testing.assert_allclose(np.arctan2(ends[:, 1], ends[:, 0]), bearings, atol=1e-6)
+
+
+def test_depth_says_nothing_of_what_is_under_the_image():
+    sim = batched(make_world(cylinders=(Cylinder(0.6, 0.0, 0.2, 0.0, 0.15),)))  # from 0.4 m
+    assert np.isnan(sim.depth_points[0][[44, 45, 134, 135]]).all()
+
+
+def test_depth_noise_is_a_share_of_the_distance():
+    spread = []
+    for x in (1.3, 2.3):
+        sim = batched(make_world(boxes=(Box(x + 0.1, 0.0, 0.1, 3.0),)),
+                      dataclasses.replace(none(), depth_noise=(0.02, 0.02)))
+        off = []
+        for _ in range(60):
+            drive(sim, 0.0, 0.0, 1)
+            off.append(sim.depth_points[0, :90, 0] / x - 1.0)  # x = r cos: the same share
+        spread.append(float(np.std(off)))
+    assert spread == pytest.approx([0.02, 0.02], rel=0.05)  # of 5,400 each
+
+
 def test_mover_follows_its_polyline_and_can_hit_a_standing_robot():
     mover = Mover(((3.0, 0.0), (-3.0, 0.0)), 1.0, 0.3)
     sim = batched(make_world(movers=(mover,)))
