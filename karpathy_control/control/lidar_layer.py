@@ -75,24 +75,28 @@ def _forgotten(x, y, sensor_x, sensor_y, first, ranges, hits, increment, range_m
 
 
 @kernel
-def _keep_hidden(pair, sensor_x, sensor_y, bearing, ranges, hits, increment, range_min, range_max,
-                 cell):
-    """Whether one of the two points of a cell stays; the other, seen beyond or anew, becomes it.
+def _keep_hidden(points, j, i, sensor_x, sensor_y, bearing, ranges, hits, increment, range_min,
+                 range_max, cell):
+    """Whether one of the two points of cell (j, i) stays; it takes the place of the other.
 
-    pair: (4,) x y of both in odom, m, changed in place; the rest as for `_forgotten`.
+    points: (H, W, 4) x y of both in odom, m, changed in place; the rest as for `_forgotten`.
     """
-    first = _forgotten(pair[0], pair[1], sensor_x, sensor_y, bearing, ranges, hits, increment,
-                       range_min, range_max, cell)
+    x0 = points[j, i, 0]
+    y0 = points[j, i, 1]
+    x1 = points[j, i, 2]
+    y1 = points[j, i, 3]
+    first = _forgotten(x0, y0, sensor_x, sensor_y, bearing, ranges, hits, increment, range_min,
+                       range_max, cell)
     second = first
-    if pair[0] != pair[2] or pair[1] != pair[3]:
-        second = _forgotten(pair[2], pair[3], sensor_x, sensor_y, bearing, ranges, hits,
-                            increment, range_min, range_max, cell)
+    if x0 != x1 or y0 != y1:
+        second = _forgotten(x1, y1, sensor_x, sensor_y, bearing, ranges, hits, increment,
+                            range_min, range_max, cell)
     if first and not second:
-        pair[0] = pair[2]
-        pair[1] = pair[3]
+        points[j, i, 0] = x1
+        points[j, i, 1] = y1
     elif second and not first:
-        pair[2] = pair[0]
-        pair[3] = pair[1]
+        points[j, i, 2] = x0
+        points[j, i, 3] = y0
     return not (first and second)
 
 
@@ -112,7 +116,8 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     sensor_y = y + s * sensor[0] + c * sensor[1]
     sensor_yaw = yaw + sensor[2]
     hits = memory.scan[b]
-    n = ranges.shape[1]
+    scan = ranges[b]  # a view in a loop costs more than what is read from it
+    n = scan.shape[0]
     limit = min(rules.free_reach, (memory.free_seen.shape[1] // 2 - 1) * rules.cell - max(
         abs(sensor_x - x), abs(sensor_y - y)))
     lengths = np.empty(n)
@@ -123,7 +128,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     turn_c = math.cos(increment)
     turn_s = math.sin(increment)
     for k in range(n):
-        r = reading(ranges[b, k], range_min, range_max)
+        r = reading(scan[k], range_min, range_max)
         directions[k, 0] = ux
         directions[k, 1] = uy
         lengths[k] = 0.0
@@ -161,7 +166,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
         if now - seen[j, i] > rules.memory_time:
             seen[j, i] = EMPTY
             forget_free(memory.free_seen[b], j, i, now)
-        elif _keep_hidden(points[j, i], sensor_x, sensor_y, bearing, ranges[b], hits, increment,
+        elif _keep_hidden(points, j, i, sensor_x, sensor_y, bearing, scan, hits, increment,
                           range_min, range_max, rules.cell):
             cells[kept] = cells[k]
             kept += 1

@@ -243,6 +243,8 @@ def keep_near_free(free, x, y, yaw, time, rules, footprint):
             if dx * dx + dy * dy > reach * reach:
                 continue
             seen = free[j % size, i % size]
+            if seen == time:
+                continue
             if (seen < time and time - seen <= rules.memory_time) or signed_distance(
                     footprint, c * dx + s * dy, c * dy - s * dx) < 0.0:
                 free[j % size, i % size] = time
