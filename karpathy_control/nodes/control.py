@@ -66,7 +66,7 @@ class ControlNode(LoopNode[ControlConfig]):
         self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
         self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
         self._goal: tuple[float, float] | None = None
-        self._actions: dict[int, int] = {}
+        self._arrived = 0, 0  # stamp of the latest action and when it came, until it is in use
         self._audit = AuditLog(self.config.audit, log_folder() / self.get_namespace().strip('/'))
         self._goal_out = self.publisher('control/goal')
         self._markers = self.publisher('control/markers')
@@ -138,7 +138,7 @@ class ControlNode(LoopNode[ControlConfig]):
     def _on_action(self, message: Any, received: int) -> None:
         command, stamp = convert.command(message)
         assert stamp is not None  # the table says TwistStamped
-        self._actions[stamp] = received
+        self._arrived = stamp, received
         self._controller.on_action(Action(stamp, command), received)
         self._tick()
         self._tick_timer.reset()
@@ -194,10 +194,10 @@ class ControlNode(LoopNode[ControlConfig]):
         self._publish_command(decision.command)
         self._controller.set_audit_lost(not self._audit.write(now, decision, self._odom))
         self._decision = decision
-        received = self._actions.pop(decision.stamp, None)
-        if received is not None:
-            self.stages.add(decision.stamp, received, steady())
-            self._actions = {s: r for s, r in self._actions.items() if s > decision.stamp}
+        stamp, received = self._arrived
+        if stamp and stamp == decision.stamp:
+            self.stages.add(stamp, received, steady())
+            self._arrived = 0, 0
         if decision.goal != self._goal:
             self._publish_goal(decision.goal)
 

@@ -13,7 +13,7 @@ class MemoryConfig:
     """The rolling occupancy memory and the cost-to-go over it."""
 
     cell: float = parameter(0.1, 'cell size', unit='m', minimum=0.02, maximum=0.5)
-    width: int = parameter(120, 'cells along each side of the window', minimum=32, maximum=512)
+    width: int = parameter(192, 'cells along each side of the window', minimum=32, maximum=512)
     clearance: float = parameter(0.25, 'beyond the inscribed radius, distance over which '
                                  'closeness costs', unit='m', minimum=0.0, maximum=2.0)
     clearance_weight: float = parameter(2.0, 'extra cost of a cell at the inscribed radius, as a '
