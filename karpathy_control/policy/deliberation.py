@@ -113,7 +113,7 @@ def _descent_heading(field, field_origin, cell, pose):
 @kernel
 def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                   applied, goal, scan, movers, fan, limits, slabs, radius, half_length, half_width,
-                  tolerance, cosines, sines, tokens, base):
+                  tolerance, cosines, sines, chosen, tokens, base):
     tokens[:] = 0.0
     tokens[0, t.STATE] = 1.0
     tokens[1:1 + t.SECTORS, t.SECTOR] = 1.0
@@ -135,7 +135,9 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
     cap = f.GOAL_CREEP + math.sqrt(2.0 * f.GOAL_BRAKE_SHARE * limits[4] * room)
     target = (c * dx + s * dy, -s * dx + c * dy)
     best = f.evaluate(fan, cap, velocity, applied[0], limits, slabs, radius, px, py, count, movers,
-                      target, ARRIVAL * tolerance, field, field_origin, cell, pose, work, results)
+                      target, ARRIVAL * tolerance, field, field_origin, cell, pose, chosen[0],
+                      work, results)
+    chosen[0] = -1
     clear = min(f.footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
                 f.mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
     here, heading = 0.0, 0.0
@@ -144,6 +146,7 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
                         pose[1] / cell - field_origin[1])
         heading = _descent_heading(field, field_origin, cell, pose)
         if best >= 0 and distance > tolerance:
+            chosen[0] = best
             base[0] = results[best, f.R_V]
             base[1] = results[best, f.R_W]
     admissible = 0.0
@@ -159,23 +162,23 @@ def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pos
 @kernel
 def _features_single(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                      applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
-                     half_width, tolerance, cosines, sines, tokens, base):
+                     half_width, tolerance, cosines, sines, chosen, tokens, base):
     for b in range(lidar.shape[0]):
         _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
                       pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
                       limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
-                      tokens[b], base[b])
+                      chosen[b], tokens[b], base[b])
 
 
 @kernel(parallel=True)
 def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
                     applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
-                    half_width, tolerance, cosines, sines, tokens, base):
+                    half_width, tolerance, cosines, sines, chosen, tokens, base):
     for b in prange(lidar.shape[0]):
         _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
                       pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
                       limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
-                      tokens[b], base[b])
+                      chosen[b], tokens[b], base[b])
 
 
 def camera_blind_distance(config: PolicyConfig) -> float:
@@ -219,6 +222,7 @@ class Deliberation:
         self._planned = np.zeros(batch, np.bool_)
         self._everyone = np.ones(batch, np.bool_)
         self._fan = f.candidates()
+        self._chosen = np.full((batch, 1), -1)  # candidate of the last command, -1: none
         bearings = scan_bearings().astype(np.float64)
         self._cosines, self._sines = np.cos(bearings), np.sin(bearings)
         self.configure(config)
@@ -239,15 +243,9 @@ class Deliberation:
         self._view = (camera_blind_distance(config), math.hypot(x, y))
         self._limits = np.tile(np.array([
             robot.max_speed, robot.max_reverse, robot.max_turn, robot.acceleration,
-            robot.deceleration, robot.turn_acceleration]), (self.batch, 1))
-
-    def set_limits(self, limits: ArrayLike) -> None:
-        """Give every robot limits of its own (training).
-
-        Shape: (B, 6): max_speed, max_reverse, max_turn, acceleration, deceleration,
-        turn_acceleration.
-        """
-        self._limits[:] = np.asarray(limits, dtype=np.float64)
+            robot.deceleration, robot.turn_acceleration,
+            # the gate keeps this much more room, so what does not is no proposal
+            f.REACTION + robot.fault_budget]), (self.batch, 1))
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""
@@ -255,6 +253,7 @@ class Deliberation:
         for array in (self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
                       self._field, self._field_origin, self._planned, self._pose):
             array[which] = 0
+        self._chosen[which] = -1
 
     def observe(self, pose: ArrayLike, scan: ArrayLike, camera_scan: ArrayLike | None = None,
                 moving: ArrayLike | None = None) -> None:
@@ -311,7 +310,7 @@ class Deliberation:
                _bounded_speeds(velocity), _bounded_speeds(applied),
                np.ascontiguousarray(goal, dtype=np.float64), scan, movers, self._fan,
                self._limits, self._slabs, self._radius, self._half[0], self._half[1],
-               self.config.goal_tolerance, self._cosines, self._sines, tokens, base)
+               self.config.goal_tolerance, self._cosines, self._sines, self._chosen, tokens, base)
         return Features(tokens, base)
 
     def drop_plan(self, index: ArrayLike | None = None) -> None:

@@ -53,7 +53,8 @@ REVERSE_COST = 0.25  # m of path
 TURN_CHANGE_COST = 0.06  # m of path for a change by the whole turning range
 NOSE_WEIGHT = 0.6
 SPIN_COST = 0.05  # m of path
-REACTION = 0.2  # s between seeing and braking
+COMMITMENT = 0.3  # m of path by which another must be better than a manoeuvre that was begun
+REACTION = 0.2  # s between seeing and braking, in a system without a fault
 BRAKE_SHARE = 0.8  # of the deceleration that the base reaches for certain
 GOAL_BRAKE_SHARE = 0.5
 GOAL_CREEP = 0.15  # m/s
@@ -213,7 +214,8 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
              result):
     """Roll one command out and describe it in `result` (RESULTS,).
 
-    limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration);
+    limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration,
+    reaction: s between seeing and braking);
     radius: circumscribed radius; start_clearance: of the robot where it is; goal: in base. A
     roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
     path saved.
@@ -285,11 +287,11 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     admissible = limits[0]
     ok = 1.0
     if contact < np.inf:
-        lead = brake * REACTION
+        lead = brake * limits[6]
         admissible = min(limits[0], -lead + math.sqrt(lead * lead + 2.0 * brake * contact_path))
         speed = abs(v_command)
-        if (contact_path < speed * REACTION + speed * speed / (2.0 * brake)
-                or contact < REACTION + abs(w_command) / limits[5] + STEP):
+        if (contact_path < speed * limits[6] + speed * speed / (2.0 * brake)
+                or contact < limits[6] + abs(w_command) / limits[5] + STEP):
             ok = 0.0
     result[R_V] = v_command
     result[R_W] = w_command
@@ -306,9 +308,21 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
 
 
 @kernel
+def _same_manoeuvre(fan, a, b):
+    """Whether two candidates both reverse, or both turn on the spot to the same side."""
+    if fan[a, 0] < 0.0 or fan[b, 0] < 0.0:
+        return fan[a, 0] < 0.0 and fan[b, 0] < 0.0
+    return fan[a, 0] == 0.0 and fan[b, 0] == 0.0 and fan[a, 1] * fan[b, 1] > 0.0
+
+
+@kernel
 def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, count, movers,
-             goal, arrival, field, field_origin, cell, pose, work, results):
+             goal, arrival, field, field_origin, cell, pose, last, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
+
+    last: index of the one before, or -1. A manoeuvre on the spot or in reverse, once begun, is
+    gone on with unless another is clearly better: which seems best there changes with every bit
+    of motion, and a robot that follows each change only trembles.
 
     -1: no candidate can stop before its first contact. Lower scores are better.
     """
@@ -330,6 +344,8 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
             score += REVERSE_COST
         elif fan[a, 0] == 0.0:
             score += SPIN_COST
+        if last >= 0 and _same_manoeuvre(fan, a, last):
+            score -= COMMITMENT
         results[a, R_SCORE] = score
         if results[a, R_OK] > 0.0 and score < best_score:
             best, best_score = a, score

@@ -21,10 +21,11 @@ from karpathy_control.mapping.rolling import clear_rays, global_index, recentre,
 
 SUB = 15  # raster of a point inside its cell, SUB * SUB + 1 <= 256
 PAST = 0.07  # m: a beam must reach this far past a remembered point to clear it
+OFF, OFF_SHARE = 0.1, 0.1  # m and share of the distance that the camera scan may be off
 MOVER_MARGIN = 0.25  # m: points this near to a moving entity's surface are not kept
 MOVER_CONFIDENCE = 0.5
 AGE_EVERY = 16  # observations per unit of age of a camera point
-AGE_MAX = 30  # units: a camera point not seen again for 480 observations is forgotten
+AGE_MAX = 10  # units: a camera point not seen again for 160 observations is forgotten
 BLOCK = 16  # cells that are looked at together
 FREE_STRIDE = 4  # every fourth beam marks free space, in turn
 
@@ -134,14 +135,18 @@ def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, ca
 
 
 @kernel
-def mark_points(layer, age, seen, origin, cell, pose, ranges, cosines, sines, movers):
-    """Write the finite ranges of a scan about base into a layer."""
+def mark_points(layer, age, seen, origin, cell, pose, ranges, nearer, cosines, sines, movers):
+    """Write the finite ranges of a scan about base into a layer.
+
+    Those that reach as far as `nearer` (n,) m less what the camera may be off say nothing new:
+    there stands, or behind it is hidden, what the other sensor saw.
+    """
     n = layer.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
     moving = movers.shape[0] > 0
     for i in range(ranges.shape[0]):
         r = ranges[i]
-        if not (r > 0.0 and r < np.inf):
+        if not (r > 0.0 and r < np.inf) or r > nearer[i] - OFF - OFF_SHARE * r:
             continue
         x, y = r * cosines[i], r * sines[i]
         if moving and near_mover(x, y, movers):
@@ -181,6 +186,8 @@ def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camer
                -math.pi + (first + 0.5) * step, FREE_STRIDE * step, cell,
                min(range_max, (n // 2 - 1) * cell), 0.0, 1)
     if camera_scan.shape[0] > 0:
-        mark_points(camera, age, seen, origin, cell, pose, camera_scan, cosines, sines,
+        nearer = np.where(np.isfinite(scan) & (scan > 0.0), scan, np.float32(np.inf))
+        mark_points(camera, age, seen, origin, cell, pose, camera_scan, nearer, cosines, sines,
                     movers)
-    mark_points(lidar, age, seen, origin, cell, pose, scan, cosines, sines, movers)
+    nearer = np.full(scan.shape[0], np.float32(np.inf))
+    mark_points(lidar, age, seen, origin, cell, pose, scan, nearer, cosines, sines, movers)

@@ -13,7 +13,7 @@ from karpathy_control.policy.deliberation import Deliberation
 CONFIG = PolicyConfig()
 SLABS = f.slabs_of(CONFIG.robot.polygon)
 NOBODY = np.zeros((0, 6))
-LIMITS = np.array([1.2, 0.3, 2.0, 2.0, 2.5, 6.0])
+LIMITS = np.array([1.2, 0.3, 2.0, 2.0, 2.5, 6.0, f.REACTION])
 
 
 def clearance(points, x, y, yaw, slabs=SLABS):
@@ -49,12 +49,12 @@ def test_contact_of_a_triangle_agrees_with_half_planes():
             assert (clearance(point[None], 0.0, 0.0, 0.0, slabs) < 0.0) == (depth > 0.0)
 
 
-def roll(v, w, velocity, points, start=10.0, applied=None, movers=NOBODY):
+def roll(v, w, velocity, points, start=10.0, applied=None, movers=NOBODY, limits=LIMITS):
     px = np.zeros(f.POINTS, np.float32)
     py, work = px.copy(), np.zeros(f.POINTS, np.int32)
     px[:len(points)], py[:len(points)] = points[:, 0], points[:, 1]
     result = np.zeros(f.RESULTS)
-    f.roll_out(v, w, np.array(velocity), np.array(applied or velocity), LIMITS, SLABS,
+    f.roll_out(v, w, np.array(velocity), np.array(applied or velocity), limits, SLABS,
                CONFIG.robot.circumscribed_radius, px, py, len(points), movers, start,
                (100.0, 0.0), 0.2, np.zeros((32, 32), np.float32), np.zeros(2, np.int64), 0.1,
                np.zeros(3), work, result)
@@ -88,6 +88,48 @@ def test_a_wall_is_met_and_limits_the_speed():
     assert result[f.R_OK] == 1.0  # 1.0 * 0.2 + 1 / 4 = 0.45 m < 0.7 m
     close = roll(1.0, 0.0, (1.0, 0.0), wall - (0.4, 0.0), start=0.45)
     assert close[f.R_OK] == 0.0
+
+
+@pytest.mark.parametrize(('budget', 'ok'), [(0.0, 1.0), (0.24, 1.0), (0.26, 0.0)])
+def test_the_room_of_the_fault_budget_is_kept(budget, ok):
+    """Contact after 0.7 m at 1 m/s: 0.25 m of braking leave 0.45 s, 0.2 of them the reaction."""
+    wall = np.column_stack((np.full(21, 0.229 + 0.85), np.linspace(-0.5, 0.5, 21)))
+    limits = LIMITS.copy()
+    limits[6] += budget
+    assert roll(1.0, 0.0, (1.0, 0.0), wall, start=0.85, limits=limits)[f.R_OK] == ok
+    think = Deliberation(from_mapping(PolicyConfig, {'robot.fault_budget': budget}))
+    assert think._limits[0, 6] == pytest.approx(f.REACTION + budget)
+
+
+def test_a_manoeuvre_that_was_begun_goes_on():
+    """Facing away from the goal, both sides are alike; the one that was chosen stays chosen."""
+    think = Deliberation(CONFIG)
+    pose, goal = np.zeros((1, 3)), [(-4.0, 0.0)]
+    scan = scan_of(np.zeros((0, 3)), pose[0])[None]
+    think.observe(pose, scan)
+    think.replan(goal)
+    chosen = []
+    for swing in (0.4, -0.4, 0.4, -0.4):  # rad/s that it happens to turn with
+        command = think.features(pose, [(0.0, swing)], [[(0.0, swing)] * 3], goal, scan)
+        chosen.append(command.base_command[0].tolist())
+    assert chosen[0][0] <= 0.0 and all(c == chosen[0] for c in chosen)
+    fresh = []
+    for swing in (0.4, -0.4):
+        think.reset()
+        think.observe(pose, scan)
+        think.replan(goal)
+        command = think.features(pose, [(0.0, swing)], [[(0.0, swing)] * 3], goal, scan)
+        fresh.append(command.base_command[0].tolist())
+    assert fresh[0] != fresh[1]  # without a history the swing decides
+
+
+@pytest.mark.parametrize(('a', 'b', 'same'), [
+    ((0.0, 1.0), (0.0, 0.35), True), ((0.0, 1.0), (0.0, -1.0), False),
+    ((-1.0, 0.6), (-1.0, -0.6), True), ((-1.0, 0.6), (0.0, 1.0), False),
+    ((0.0, 1.0), (-1.0, 0.6), False), ((1.0, 0.0), (1.0, 0.0), False),
+    ((0.25, 1.0), (0.0, 1.0), False)])
+def test_which_manoeuvres_are_the_same(a, b, same):
+    assert f._same_manoeuvre(np.array([(*a, 0), (*b, 0)]), 0, 1) == same
 
 
 def test_skipped_checks_never_hide_a_contact():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planar import scan_of
 
-from karpathy_control.contracts.config import PolicyConfig
+from karpathy_control.contracts.config import PolicyConfig, from_mapping
 from karpathy_control.contracts.layout import SCAN_BEAMS
 from karpathy_control.policy.deliberation import Deliberation, camera_blind_distance
 from karpathy_control.policy.memory import SUB, encode, fraction_x, fraction_y
@@ -73,10 +73,11 @@ def test_camera_does_not_clear_its_blind_zone_but_time_does():
     memory = Deliberation(config)
     near = camera_blind_distance(config) - 0.1
     memory.observe(ORIGIN, FREE, one_hit(0.001, near, UNSEEN))
-    for _ in range(100):
+    # it ages by one with every 16th observation, from the first on, and goes with age 11
+    for _ in range(10 * 16):
         memory.observe(ORIGIN, FREE, FREE)
     assert len(occupied(memory)) == 1
-    for _ in range(450):
+    for _ in range(16):
         memory.observe(ORIGIN, FREE, FREE)
     assert occupied(memory) == []
 
@@ -93,7 +94,7 @@ def test_blind_distance_arithmetic():
 
 
 def test_the_window_rolls_and_forgets_what_leaves_it():
-    memory = Deliberation(PolicyConfig())  # 12 m wide
+    memory = Deliberation(from_mapping(PolicyConfig, {'memory.width': 120}))  # 12 m wide
     memory.observe(ORIGIN, one_hit(0.001, 2.05, FREE))
     memory.observe(np.array([[7.0, 3.0, 0.0]]), UNSEEN)
     assert occupied(memory) == [(2.05, 0.05)]
@@ -101,6 +102,16 @@ def test_the_window_rolls_and_forgets_what_leaves_it():
     assert occupied(memory) == []
     memory.observe(ORIGIN, UNSEEN)
     assert occupied(memory) == []
+
+
+@pytest.mark.parametrize(('lidar', 'kept'), [
+    (2.36, True), (2.35, False),  # 2.05 m may be off by 0.1 + 0.1 * 2.05 m
+    (1.05, False),  # hidden behind another
+    (np.inf, True), (np.nan, True), (-1.0, True)])
+def test_the_camera_adds_what_stands_in_front_of_what_the_lidar_sees(lidar, kept):
+    memory = Deliberation(PolicyConfig())
+    memory.observe(ORIGIN, one_hit(0.001, lidar, UNSEEN), one_hit(0.001, 2.05, UNSEEN))
+    assert ((2.05, 0.05) in occupied(memory)) == kept
 
 
 def test_points_at_moving_entities_are_not_kept():
