@@ -2,7 +2,8 @@
 
 An answer is a zero command while the controller says that it stopped, or a named degraded mode.
 Rows that lose no data (a message twice, two messages in the other order) may be tolerated: the
-robot may go on, as long as it touches nothing.
+robot may go on, as long as it touches nothing. So an answer has no deadline there either: memory
+that is full is felt when a message needs a new page of it.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ def judge(row: Row, start: int, end: int, record: Mapping[str, Any]) -> dict[str
     late = STATE_PERIOD if answer == 'degraded' else 0.0
     in_time = stop is not None and (stop - start) * 1e-9 <= row.limit + late
     right = row.at_base or named is not None or (row.tolerated and answer != '')
-    if row.tolerated and not answer:
-        answer, in_time, right = 'tolerated', True, True
+    if row.tolerated:
+        answer, in_time, right = answer or 'tolerated', True, right or not answer
     shown = named or stopped or (states[-1] if states else (0, '', ''))
     reasons = {reason for state in states for reason in state[2].split()}
     return {'fault': row.name, 'stop_s': _seconds(stop, start), 'answer': answer or 'none',
