@@ -98,6 +98,14 @@ class Decoded(NamedTuple):
     tokens: Tensor  # (B, PATCHES + S + 1, width): patches, sectors, body
 
 
+def pack(decoded: Decoded) -> Tensor:
+    """Everything but the tokens in one tensor, as it leaves the device. (B, SECTORS, columns)."""
+    single = torch.stack((decoded.presence, decoded.log_range, decoded.log_scale, decoded.offset,
+                          decoded.height, decoded.radius), -1)
+    return torch.cat((single, decoded.velocity, decoded.classes, decoded.embedding,
+                      decoded.camera.flatten(2), decoded.relations), -1).float()
+
+
 @dataclass(frozen=True)
 class EncoderShape:
     """Size of the network; stored in the weights card."""

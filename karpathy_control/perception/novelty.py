@@ -94,12 +94,8 @@ class Novelty:
         except (SafetensorError, OSError) as error:
             self.problem = f'{path}: not readable ({error}); {cure}'
 
-    def __call__(self, tokens: Tensor, pattern: tuple[int, ...]) -> Tensor:
-        """Score one batch that has the same sensors. Shape: (B, tokens, width) -> (B,)."""
-        return self.distance(pooled(tokens), pattern)
-
     def distance(self, vectors: Tensor, pattern: tuple[int, ...]) -> Tensor:
-        """The same of tokens that are pooled already. Shape: (B, 2 width) -> (B,)."""
+        """Score pooled tokens of one batch that has the same sensors. (B, 2 width) -> (B,)."""
         if pattern not in self._parts:
             return torch.full((len(vectors),), torch.nan, device=vectors.device)
         mean, whiten = self._parts[pattern]

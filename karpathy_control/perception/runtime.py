@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as fn
 from safetensors.torch import load_file
 
 from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.card import WeightsError, verify_weights
-from karpathy_control.contracts.config import PerceptionConfig
+from karpathy_control.contracts.config import ConfigError, PerceptionConfig
 from karpathy_control.contracts.layout import (
     EMBEDDING,
     ENTITY_CLASSES,
@@ -34,13 +35,14 @@ from karpathy_control.perception.encoder import (
     PAST_AGES,
     PRESENT_WITHIN,
     SUB_BINS,
-    Decoded,
     Encoder,
     EncoderShape,
     Inputs,
+    pack,
 )
 from karpathy_control.perception.history import History
-from karpathy_control.perception.novelty import Novelty
+from karpathy_control.perception.novelty import Novelty, pooled
+from karpathy_control.perception.onnx_session import OnnxSession
 
 WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
@@ -64,20 +66,11 @@ def load_encoder(weights: Path) -> Encoder:
     return encoder.eval()
 
 
-def pack(decoded: Decoded, score: torch.Tensor) -> torch.Tensor:
-    """Everything that leaves the device, in one tensor. score (B,) -> (B, SECTORS, columns)."""
-    single = torch.stack((decoded.presence, decoded.log_range, decoded.log_scale, decoded.offset,
-                          decoded.height, decoded.radius), -1)
-    return torch.cat((single, decoded.velocity, decoded.classes, decoded.embedding,
-                      decoded.camera.flatten(2), decoded.relations,
-                      score[:, None, None].expand(-1, SECTORS, 1)), -1).float()
-
-
 def unpack(row: FloatArray) -> dict[str, Any]:
     """The inverse of `pack` for one observation. Shape: (SECTORS, columns) -> named arrays."""
     sizes = {'presence': 1, 'log_range': 1, 'log_scale': 1, 'offset': 1, 'height': 1,
              'radius': 1, 'velocity': 2, 'classes': _CLASSES, 'embedding': EMBEDDING,
-             'camera': SUB_BINS * 3, 'relations': SECTORS, 'ood': 1}
+             'camera': SUB_BINS * 3, 'relations': SECTORS}
     found, at = {}, 0
     for name, size in sizes.items():
         part = row[:, at:at + size]
@@ -113,12 +106,17 @@ class PerceptionRuntime:
         self._device = open_device(config.device)
         torch.set_num_threads(config.threads)
         cuda = self._device.type == 'cuda'
+        if config.runtime == 'onnx' and cuda:
+            raise ConfigError(f"runtime 'onnx' runs on the cpu, device is {config.device!r}; it "
+                              "takes runtime 'torch' or 'auto' there")
         self._encoder = load_encoder(Path(weights)).requires_grad_(False).to(self._device)
         self._host = Inputs.absent(1, pin=cuda)
         self._views = {name: tensor.numpy()[0] for name, tensor in self._host._asdict().items()}
         self._inputs = Inputs.absent(1, self._device) if cuda else self._host
         self._pattern: tuple[int, ...] = (0, 0, 0)  # image, depth and scan that are there
         self._had_image = False  # since the last reset: without it then, something is wrong
+        self._session = None if cuda or config.runtime == 'torch' else OnnxSession(
+            self._encoder, self._host, config.threads)
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
         self.novelty = Novelty(Path(weights), self._device)
@@ -143,14 +141,13 @@ class PerceptionRuntime:
         """
         start = time.perf_counter()
         self._fill(observation)
-        row = self._infer()
+        row, score = self._infer()
         ranges = None if observation.scan is None else observation.scan.ranges
         self._history.push(observation.state, ranges)
         geometry = None if observation.depth_points is None else scan_from_depth(
             observation.depth_points)
-        score = float(row[0, -1])
         self._had_image |= observation.image is not None
-        finite = bool(np.isfinite(row[:, :-1]).all())
+        finite = bool(np.isfinite(row).all())
         if not finite:
             self.errors += 1
             table = np.zeros((SECTORS, len(ENTITY_FIELDS)), np.float32)
@@ -202,8 +199,11 @@ class PerceptionRuntime:
         views['history'][...] = self._history.speeds(state)
         views['camera'][...] = self.config.robot.camera_pose
 
-    def _infer(self) -> FloatArray:
-        """Run the network on the buffers. Shape: (SECTORS, columns)."""
+    def _infer(self) -> tuple[FloatArray, float]:
+        """Run the network on the buffers: (SECTORS, columns), out-of-distribution score."""
+        if self._session is not None:
+            row, vectors = self._session.run()
+            return row, float(self.novelty.distance(torch.from_numpy(vectors), self._pattern)[0])
         cuda = self._device.type == 'cuda'
         with torch.inference_mode():
             if cuda:
@@ -212,13 +212,17 @@ class PerceptionRuntime:
             with torch.autocast(self._device.type, torch.bfloat16,
                                 enabled=cuda and self.config.autocast):
                 decoded = self._encoder(self._inputs)
-                answer = pack(decoded, self.novelty(decoded.tokens, self._pattern))[0]
+                score = self.novelty.distance(pooled(decoded.tokens), self._pattern)
+                # one tensor, so that the device is waited for once
+                answer = fn.pad(pack(decoded)[0], (0, 1), value=0.0)
+                answer[:, -1] = score
             if self._output is None:
                 self._output = torch.empty(answer.shape, pin_memory=cuda)
             self._output.copy_(answer, non_blocking=True)
             if cuda:
                 torch.cuda.current_stream(self._device).synchronize()
-        return self._output.numpy()
+        row = self._output.numpy()
+        return row[:, :-1], float(row[0, -1])
 
     def _table(self, out: dict[str, Any]) -> FloatArray:
         """Each entity as a disc: its near edge is the nearest surface in the sector."""

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from karpathy_control.contracts.card import WeightsError, write_card
-from karpathy_control.contracts.config import PerceptionConfig
+from karpathy_control.contracts.config import PerceptionConfig, from_mapping
 from karpathy_control.contracts.layout import (
     ENTITY_FIELDS,
     IMAGE_HEIGHT,
@@ -94,7 +94,7 @@ def test_depth_geometry_goes_before_the_network(weights):
 
 
 def test_an_answer_that_is_not_finite_is_counted_and_carries_no_confidence(weights):
-    runtime = PerceptionRuntime(weights, PerceptionConfig())
+    runtime = PerceptionRuntime(weights, from_mapping(PerceptionConfig, {'runtime': 'torch'}))
     with torch.no_grad():
         runtime._encoder.embed.bias.fill_(float('nan'))
     points = DepthPoints(0, np.array([[2.0, 0.01, 0.2]], np.float32), np.zeros(1, np.float32))

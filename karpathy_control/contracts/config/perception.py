@@ -18,8 +18,11 @@ class PerceptionConfig:
                              'weights folder or a path; its .json card lies beside it')
     device: str = parameter('cpu', 'torch device: cpu, cuda or cuda:N; one that is not there is '
                             'an error')
+    runtime: str = parameter('auto', 'what runs the encoder: onnxruntime (CPU alone), torch, or '
+                             'auto, the first on the CPU and the second elsewhere',
+                             choices=('auto', 'onnx', 'torch'))
     autocast: bool = parameter(False, 'bfloat16 autocast on CUDA')
-    threads: int = parameter(1, 'torch threads', minimum=1, maximum=64)
+    threads: int = parameter(1, 'threads of one operator on the CPU', minimum=1, maximum=64)
     min_confidence: float = parameter(0.5, 'an entity below this does not enter the camera scan',
                                       minimum=0.0, maximum=1.0, live=True)
     unsure_above: float = parameter(4.0, 'out-of-distribution score above which the entities are '
