@@ -425,3 +425,14 @@ def test_the_cells_under_the_robot_are_kept_free():
     # the square turned by 45 degrees: 0.354 m along the axes, centres up to 0.177 m away count
     assert free_cells(memory, 1, since=1.0) == {(i + 2, j + 2) for i, j in UNDER}
     assert CELL / 2 * math.sqrt(2) < 0.25
+
+
+def test_a_later_camera_scan_takes_the_place_of_what_was_in_the_cell():
+    """Cells of 0.25 m; the learned ranges err, so of a cell only the latest counts."""
+    memory = memory_of()
+    pose = np.array([(9.0, 9.0, 9.0), (0.0, 0.0, -math.pi / 4)])
+    for time, r in ((0.0, 1.02), (0.1, 1.2)):
+        ranges = np.array([[0.5] * 4, [NAN, NAN, r, NAN]], np.float32)
+        camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, np.array([77.0, time]))
+    assert obstacles(memory, 1, 'camera') == pytest.approx(
+        np.array([[1.2, 0.0, 1.2, 0.0]]), abs=1e-6)

@@ -420,3 +420,55 @@ def test_warming_up_runs_every_kernel_and_leaves_no_trace(loop, monkeypatch):
     # eight hits at 1 m round it, one obstacle of the depth camera, all of the camera scan
     assert m.lidar_count[0] == 8 and m.camera_count[0] > 20
     assert gate._last.command[0, 0] == pytest.approx(0.05) and gate._last.time[0] == 0.1
+
+
+# -- what the supervisor is told ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('name', 'reason', 'mode'), [
+    ('motion_disagrees', Reason.MOTION_DISAGREES, Mode.STOPPED),
+    ('lidar_implausible', Reason.LIDAR_IMPLAUSIBLE, Mode.CAMERA_ONLY),
+    ('lidar_frozen', Reason.LIDAR_FROZEN, Mode.CAMERA_ONLY)])
+def test_what_the_intake_found_is_answered(loop, name, reason, mode, monkeypatch):
+    if name == 'motion_disagrees':
+        loop.controller.motion_disagrees = True
+    else:
+        monkeypatch.setattr(type(loop.controller), name, property(lambda _: True))
+    decision = loop.tick()
+    assert reason in decision.reasons and decision.mode is mode
+
+
+def test_an_input_below_045_of_its_rate_is_said(loop):
+    odom = loop.controller.inputs['odom']
+    odom.interval = 2.2 / odom.nominal  # 1 / 0.45 = 2.222
+    assert Reason.INPUT_SLOW not in loop.tick().reasons
+    odom.interval = 2.25 / odom.nominal
+    assert Reason.INPUT_SLOW in loop.tick().reasons
+
+
+def test_without_the_imu_it_stops_where_it_is_asked_for():
+    assert ready().tick().mode is Mode.AUTONOMOUS
+    decision = ready(config(require_imu=True)).tick()
+    assert decision.mode is Mode.STOPPED and Reason.IMU_LOST in decision.reasons
+
+
+def test_ages_are_shown_by_the_clock_that_counts():
+    """Half a second passes on the wall while the simulation stands: 0 ms or 500 ms."""
+    for sim_time, shown in ((True, '0'), (False, '500')):
+        loop = ready()
+        loop.sim_time = sim_time
+        decision = loop.controller.tick(loop.now, loop.steady + 500 * MS, sim_time)
+        assert decision.values['age_scan_ms'] == shown
+
+
+def test_what_cannot_be_placed_does_not_hold_up_the_rest(loop):
+    loop.tick()
+    loop.time += 50
+    loop.odom()
+    late = loop.now - 60 * S  # before the history of odometry
+    loop.controller.pending.appendleft(DepthPoints(
+        late, np.zeros((1, 3), np.float32), np.zeros(1, np.float32)))
+    loop.scan([1.0] * 24)
+    loop.tick()
+    assert loop.controller.values()['unplaced'] == '1'
+    assert np.isfinite(memory(loop).scan[0]).all()

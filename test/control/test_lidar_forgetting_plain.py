@@ -214,3 +214,31 @@ def test_every_robot_of_a_batch_has_its_own_scan():
         assert np.array_equal(np.sort(obstacles(together, b, 'lidar'), 0),
                               np.sort(obstacles(alone, b, 'lidar'), 0))
         assert len(obstacles(together, b, 'lidar')) == 2
+
+
+@pytest.mark.parametrize('ends', [
+    [(1.01, 1.1), (1.24, 1.1)], [(1.1, 1.01), (1.1, 1.24)], [(1.01, 1.24), (1.24, 1.01)]])
+def test_a_pair_that_nothing_is_said_of_stays_a_pair(ends):
+    """Beside each other, one above the other, on the diagonal: all in cell (4, 4)."""
+    memory = with_beams(8)
+    place(memory, 1, 0.0, 0.0, 0.0, 0.0, RULES)
+    for x, y in ends:
+        scan(memory, [math.hypot(x, y)] + [NAN] * 7, first=math.atan2(y, x), increment=EIGHTH,
+             time=0.0)
+    want = pytest.approx([*ends[0], *ends[1]], abs=1e-6)
+    assert obstacles(memory, 1, 'lidar')[0] == want
+    scan(memory, [NAN] * 8, increment=EIGHTH, time=0.1)
+    assert obstacles(memory, 1, 'lidar')[0] == want
+    # beams at 0.785 and 1.571 rad, or at 0 and 0.785, see beyond the one on their side
+    for pair, gone in (((1, 2), max), ((0, 1), min)):
+        again = with_beams(8)
+        place(again, 1, 0.0, 0.0, 0.0, 0.0, RULES)
+        for x, y in ends:
+            scan(again, [math.hypot(x, y)] + [NAN] * 7, first=math.atan2(y, x),
+                 increment=EIGHTH, time=0.0)
+        bearings = {end: math.atan2(end[1], end[0]) for end in ends}
+        inside = [end for end in ends if pair[0] * EIGHTH < bearings[end] < pair[1] * EIGHTH]
+        scan(again, ranges_of(dict.fromkeys(pair, INF), rest=NAN), increment=EIGHTH, time=0.1)
+        left = {end for end in ends if end not in inside}
+        assert points(again) == {(round(x, 4), round(y, 4)) for x, y in left}
+        assert gone(bearings.values()) in [bearings[end] for end in inside]

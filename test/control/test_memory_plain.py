@@ -108,7 +108,9 @@ def test_forgetting_leaves_nothing_and_says_whether_the_disc_is_free():
         mark(memory, 0.6, 0.1, 1.0, 'lidar', b)
         mark(memory, 0.7, 0.2, 1.0, 'camera', b)
         memory.scan_time[b] = 2.0
+        memory.stands[b] = False
     forget(memory, 1, False)
+    assert memory.stands.tolist() == [False, True]  # where it is next is to be marked anew
     assert len(obstacles(memory, 1, 'lidar')) == len(obstacles(memory, 1, 'camera')) == 0
     assert (memory.free_seen[1] == EMPTY).all() and memory.scan_time[1] == EMPTY
     assert np.isnan(memory.scan[1]).all() and not memory.started[1]

@@ -310,6 +310,17 @@ def test_a_jump_between_two_beams_has_a_shadow_along_the_nearer():
         assert (points[:, 2] == 0.0).all()
 
 
+@pytest.mark.parametrize('at', [(0.75, -0.5), (-0.5, 0.75)])
+def test_a_shadow_is_where_the_robot_is(at):
+    ranges = [0.5, 0.5, 1.05, NAN, 0.7]
+    here = {'eye': (0.2 + at[0], at[1])}
+    points, _ = shadows(ranges, reach=1.5, pose=(*at, 0.0), **here)
+    expected = np.concatenate([behind(ranges, 1, 1.05, **here), behind(ranges, 2, 9.0, **here),
+                               behind(ranges, 4, 9.0, **here)])
+    expected = expected[np.hypot(*(expected - at).T) < 1.5]
+    assert len(expected) > 10 and same(points, expected)
+
+
 def test_a_small_step_has_none():
     assert len(shadows([0.5, 0.74, 0.98])[0]) == 0
     assert len(shadows([0.5, 0.76, 1.0])[0]) == 2  # at 0.6 and 0.7 m
