@@ -212,6 +212,8 @@ def test_a_new_process_goes_on_in_the_same_file(tmp_path):
         assert log.note(NOW, 'start')
         log.close()
     assert len(numbered(tmp_path)) == 1 and len(lines(tmp_path)) == 3
+    text = numbered(tmp_path)[0][1].read_text()
+    assert text.count('\n') == 4 and '\n\n' not in text  # nothing was torn, nothing is mended
 
 
 def test_a_file_with_other_columns_is_left_alone(tmp_path):
