@@ -331,3 +331,23 @@ def test_the_history_of_twists_is_as_long_as_that_of_poses():
     for k in range(7):
         history.add(State(round((4.05 + 0.05 * k) * S), 2.0, 0.0, 0.0, 0.5, 0.0), 9.0)
     assert history.contradicts_itself
+
+
+def test_a_deadline_is_missed_at_any_rate():
+    """One message in two seconds: 6 s are 3 of its periods."""
+    item = Input(nominal=0.5)
+    item.take(10 * S, 5 * S, 0.25)
+    item.take(16 * S, 11 * S, 0.25)
+    assert item.missed == 1
+    unknown = Input()  # on change: no rate is expected
+    unknown.take(10 * S, 5 * S, 0.25)
+    unknown.take(900 * S, 895 * S, 0.25)
+    assert unknown.missed == 0
+
+
+def test_the_same_stamp_anew_says_nothing_of_the_rate():
+    item = Input(nominal=10.0)
+    item.take(10 * S, 5 * S, 0.25)
+    item.take(10 * S + 100 * MS, 5 * S + 100 * MS, 0.25)
+    assert item.take(10 * S + 100 * MS, 9 * S, 0.25)  # after a silence any stamp is taken
+    assert item.interval == pytest.approx(0.1)

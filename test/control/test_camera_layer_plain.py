@@ -436,3 +436,23 @@ def test_a_later_camera_scan_takes_the_place_of_what_was_in_the_cell():
         camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, np.array([77.0, time]))
     assert obstacles(memory, 1, 'camera') == pytest.approx(
         np.array([[1.2, 0.0, 1.2, 0.0]]), abs=1e-6)
+
+
+def test_two_points_of_a_cell_that_other_frames_saw_stay():
+    """Cell (4, 0): from 1.1 to 1.6 degrees and at 9 degrees, in two frames."""
+    memory = memory_of()
+    first, second = polar(1.5, 1.05, OBSTACLE), polar(9.0, 1.2, OBSTACLE)
+    depth(memory, first)
+    depth(memory, second, time=0.1)
+    assert obstacles(memory, 1, 'camera')[0] == pytest.approx([*first[:2], *second[:2]], abs=1e-6)
+
+
+@pytest.mark.parametrize('seen', [True, False])
+def test_a_cell_that_is_seen_free_stays_so_when_its_obstacle_is_too_old(seen):
+    memory = memory_of()
+    depth(memory, (1.1, 0.1, OBSTACLE))
+    memory.free_seen[1, 0, 4] = 0.5  # while the obstacle was there
+    ray = polar(5.2, 1.9, FREE)  # over it, but no ray of its own degree clears it
+    depth(memory, *([ray] if seen else []), time=1.25)
+    assert len(points(memory)) == 0
+    assert ((4, 0) in free_cells(memory, 1)) == seen

@@ -304,3 +304,11 @@ def test_without_odometry_no_rule_is_judged():
     loop.scan()
     decision = loop.tick()
     assert Reason.KEEP_OUT not in decision.reasons and len(memory(loop).fence) == 0
+
+
+@pytest.mark.parametrize(('sim_time', 'limit'), [(True, 0.15), (False, 0.2)])
+def test_entities_age_by_the_clock_that_counts(sim_time, limit):
+    """0.9 s pass on the wall while the simulation stands."""
+    loop = ruled(Rules(entities=(PEOPLE,)), person(1.5))
+    verdict = loop.controller._apply_rules(Pose2(), loop.now, loop.steady + 900 * MS, sim_time)
+    assert verdict.speed_limit == limit

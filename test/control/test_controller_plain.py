@@ -8,7 +8,7 @@ from ticking import INF, MS, START, Loop, S, config, memory, ready
 
 from karpathy_control.contracts.config import replace_value
 from karpathy_control.contracts.modes import Mode, Override, Reason
-from karpathy_control.contracts.types import Command, DepthPoints, State
+from karpathy_control.contracts.types import Action, Command, DepthPoints, State
 from karpathy_control.control import controller
 from karpathy_control.control.controller import Decision
 from karpathy_control.control.gate import Gate
@@ -453,11 +453,11 @@ def test_without_the_imu_it_stops_where_it_is_asked_for():
 
 
 def test_ages_are_shown_by_the_clock_that_counts():
-    """Half a second passes on the wall while the simulation stands: 0 ms or 500 ms."""
-    for sim_time, shown in ((True, '0'), (False, '500')):
+    """0.9 s pass on the wall while the simulation stands."""
+    for sim_time, shown in ((True, '0'), (False, '900')):
         loop = ready()
         loop.sim_time = sim_time
-        decision = loop.controller.tick(loop.now, loop.steady + 500 * MS, sim_time)
+        decision = loop.controller.tick(loop.now, loop.steady + 900 * MS, sim_time)
         assert decision.values['age_scan_ms'] == shown
 
 
@@ -472,3 +472,18 @@ def test_what_cannot_be_placed_does_not_hold_up_the_rest(loop):
     loop.tick()
     assert loop.controller.values()['unplaced'] == '1'
     assert np.isfinite(memory(loop).scan[0]).all()
+
+
+@pytest.mark.parametrize('limit', [0.05, 0.15])
+def test_with_the_camera_alone_it_keeps_to_that_speed(limit):
+    loop = ready(config(gate__camera_only_speed=limit))
+    loop.controller._gate.record([[0.15, 0.0]], loop.now / S - 0.05)
+    loop.controller.inputs['scan'].clear()
+    decision = loop.tick()
+    assert decision.mode is Mode.CAMERA_ONLY and decision.command.v <= limit + 1e-9
+
+
+def test_an_action_that_is_not_one_stops_by_that_name(loop):
+    loop.controller.on_action(Action(loop.now + MS, Command(math.nan, 0.0)), loop.steady)
+    decision = loop.tick()
+    assert decision.mode is Mode.STOPPED and Reason.ACTION_INVALID in decision.reasons

@@ -155,18 +155,19 @@ def test_each_end_is_judged_where_it_is():
     assert len(obstacles(memory, 1, 'lidar')) == 0
 
 
-def test_forgetting_goes_by_the_pose_and_the_sensor():
+@pytest.mark.parametrize('first', [-0.1, 2.0, -2.5, 3.1])
+def test_forgetting_goes_by_the_pose_and_the_sensor(first):
     """Points all round; from another pose only those beside two beams that pass beyond go."""
     memory = with_beams(8)
     scan(memory, [1.0] * 8, increment=EIGHTH)
     before = points(memory)
     assert len(before) == 8
     # the robot at (0.2, 0.1) turned by 0.5; its sensor 0.1 ahead, turned by -0.2; two long beams
-    pose, sensor, first = (0.2, 0.1, 0.5), (0.1, 0.0, -0.2), -0.1
+    pose, sensor = (0.2, 0.1, 0.5), (0.1, 0.0, -0.2)
     said = [1.9, 1.9] + [NAN] * 6
     scan(memory, said, pose, first, EIGHTH, sensor, time=0.1)
     eye = (0.2 + 0.1 * math.cos(0.5), 0.1 + 0.1 * math.sin(0.5))
-    begin = 0.5 - 0.2 - 0.1  # odom bearing of the first beam
+    begin = 0.5 - 0.2 + first  # odom bearing of the first beam
     gone = {(x, y) for x, y in before
             if 0.0 <= (math.atan2(y - eye[1], x - eye[0]) - begin) % (2 * math.pi) <= EIGHTH
             and math.dist((x, y), eye) < min(1.9, FAR) - 0.05}

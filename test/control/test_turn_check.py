@@ -72,3 +72,20 @@ def test_what_is_within_the_bound_at_every_sample_never_disagrees(wheels, gyro):
         check.on_imu((20 * k - 10) * MS, gyro)
         check.on_imu(20 * k * MS, gyro)
         assert not check.on_odom(20 * k * MS, near, BOUND)
+
+
+@pytest.mark.parametrize(('odom', 'imu', 'parted'), [(3, 3, True), (2, 5, False), (5, 2, False)])
+def test_three_samples_of_each_are_enough(odom, imu, parted):
+    check = TurnCheck()
+    for k in range(imu):
+        check.on_imu((10 + k) * MS, 2.0)
+    for k in range(odom):
+        answer = check.on_odom((9 if k == 0 else 20 + k) * MS, 0.0, BOUND)
+    assert answer is parted
+
+
+def test_a_bound_of_zero_switches_it_off():
+    check = TurnCheck()
+    for k in range(20):
+        check.on_imu(k * 10 * MS, 2.0)
+        assert not check.on_odom(k * 10 * MS, 0.0, 0.0)
