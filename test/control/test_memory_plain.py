@@ -1,12 +1,22 @@
 """The kernels of the obstacle memory on a window of 16 x 16 cells of 0.25 m."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scenes import CELL, FOOTPRINT, RULES, free_cells, is_untouched, memory_of, obstacles
+from scenes import (
+    CELL,
+    FOOTPRINT,
+    RULES,
+    SAMPLES,
+    free_cells,
+    is_untouched,
+    memory_of,
+    obstacles,
+)
 
 from karpathy_control.control.drift import NONE
 from karpathy_control.control.footprint import make_footprint, signed_distance
@@ -17,6 +27,7 @@ from karpathy_control.control.memory import (
     keep_near_free,
     make_memory,
     mark_obstacle,
+    mark_place,
     place,
 )
 
@@ -337,3 +348,45 @@ def test_every_hit_is_within_a_cell_of_a_point_that_is_kept(hits):
     for x, y, _ in hits:
         off = np.hypot(kept[:, 0] - x, kept[:, 1] - y)
         assert off.min() <= CELL * math.sqrt(2.0) + 1e-6
+
+
+def along(corners, scale, step=5e-4):
+    """Points every half millimetre along a closed outline. Shape: (n,) complex."""
+    ends = scale * np.append(corners, corners[0])
+    return np.concatenate([a + (b - a) * np.arange(0.0, 1.0, step / abs(b - a))
+                           for a, b in zip(ends[:-1], ends[1:], strict=True) if a != b])
+
+
+@pytest.mark.parametrize('pose', [(0.0, 0.0, 0.0), (0.4, -0.3, 0.7), (-1.1, 0.25, -2.4)])
+def test_where_the_memory_begins_the_outline_is_free(pose):
+    """Every cell with 4 mm of the outline, or of one 3 % wider, in it; and no cell without any."""
+    x, y, yaw = pose
+    memory = memory_of(size=96)
+    memory.free_seen[:] = EMPTY
+    place(memory, 1, x, y, yaw, 5.0, RULES._replace(cell=0.05, start_radius=0.0))
+    mark_place(memory, 1, SAMPLES, x, y, yaw, np.float32(0.5), 0.05)
+    corners = SAMPLES[:, 0] + 1j * SAMPLES[:, 1]
+    lengths = Counter()
+    for scale in (1.0, 1.03):
+        points = complex(x, y) + np.exp(1j * yaw) * along(corners, scale)
+        lengths.update(zip(np.floor(points.real / 0.05).astype(int).tolist(),
+                           np.floor(points.imag / 0.05).astype(int).tolist(), strict=True))
+    marked = free_cells(memory, 1, since=0.5)
+    assert {cell for cell, count in lengths.items() if count > 8} <= marked <= set(lengths)
+    assert free_cells(memory, 1) == marked and not memory.stands[1] and memory.stands[0]
+    mark_place(memory, 1, SAMPLES, x + 0.5, y, yaw, np.float32(0.7), 0.05)  # once is enough
+    assert free_cells(memory, 1) == marked and memory.free_seen[1].max() == 0.5
+
+
+def test_free_cells_beyond_the_reach_are_skipped_and_not_the_rest():
+    """Cells of a row that begins out of reach: those after them count all the same."""
+    memory = memory_of()
+    memory.free_seen[1, 0, 1] = 0.5  # cell (1, 0), centre 0.4 m from the robot
+    keep_near_free(memory.free_seen[1], 0.0, 0.0, 0.0, np.float32(0.9),
+                   RULES._replace(start_radius=0.45), FOOTPRINT)
+    assert memory.free_seen[1, 0, 1] == np.float32(0.9)
+    memory.free_seen[1, 0, -1] = 0.9  # just seen, in the row before it
+    memory.free_seen[1, 0, 1] = 0.7
+    keep_near_free(memory.free_seen[1], 0.0, 0.0, 0.0, np.float32(0.9),
+                   RULES._replace(start_radius=0.45), FOOTPRINT)
+    assert memory.free_seen[1, 0, 1] == np.float32(0.9)
