@@ -119,8 +119,9 @@ def test_a_goal_is_reached_where_odometry_says_so(loop):
 
 
 def test_a_goal_is_blocked_by_the_time_that_the_policy_drives(loop):
-    for _ in range(3):
-        loop.tick()
+    for seconds in (0, 6, 12):
+        decision = loop.tick()
+        assert (Reason.GOAL_BLOCKED in decision.reasons) == (seconds > 10)
         loop.time += 6000
         loop.everything(0.0)
     assert Reason.GOAL_BLOCKED in loop.tick().reasons
