@@ -38,7 +38,9 @@ MIN_FREE_DISK = 1_000_000_000  # bytes, for logs and reports
 # Distribution names as pip knows them; None where a ROS host has it by other means.
 REQUIRED = ('numpy', 'scipy', 'numba', 'torch', 'safetensors', 'PyYAML', 'rich')
 MODULES = {'rclpy': 'ros-kilted-rclpy, or a sourced ROS 2 installation', 'cv2': 'opencv',
-           'mujoco': 'mujoco-core (world:=mujoco only)', 'xacro': 'xacro'}
+           'mujoco': 'mujoco-core (world:=mujoco only)', 'xacro': 'xacro',
+           'onnxruntime': 'onnxruntime (or perception runtime: torch)',
+           'onnx': 'onnx (or perception runtime: torch)'}
 OF_A_SIMULATION = ('sim', 'base_guard')  # a robot runs without them
 SECURITY = ('ROS_SECURITY_KEYSTORE', 'ROS_SECURITY_STRATEGY', 'ROS_SECURITY_ENCLAVE_OVERRIDE')
 ENCLAVE_FILES = tuple(f'/{name}' for name in (

@@ -125,6 +125,7 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     # Directions by rotation: exact to 1e-12 over thousands of beams, at a tenth of the cost.
     ux = math.cos(sensor_yaw + angle_min)
     uy = math.sin(sensor_yaw + angle_min)
+    bearing = math.atan2(uy, ux)
     turn_c = math.cos(increment)
     turn_s = math.sin(increment)
     for k in range(n):
@@ -158,7 +159,6 @@ def scan_one(b, memory, rules, footprint, pose, ranges, angle_min, increment, se
     seen = memory.lidar_seen[b]
     cells = memory.lidar_cells[b]
     size = seen.shape[0]
-    bearing = math.atan2(math.sin(sensor_yaw + angle_min), math.cos(sensor_yaw + angle_min))
     kept = 0
     for k in range(memory.lidar_count[b]):
         j = cells[k] // size

@@ -156,14 +156,12 @@ def judge(row: Row, start: int, end: int, record: Mapping[str, Any]) -> dict[str
         answer, stop = '', None
     late = STATE_PERIOD if answer == 'degraded' else 0.0
     in_time = stop is not None and (stop - start) * 1e-9 <= row.limit + late
-    right = row.at_base or named is not None or (row.tolerated and answer != '')
-    if row.tolerated:
-        answer, in_time, right = answer or 'tolerated', True, right or not answer
+    answered = row.tolerated or (in_time and (row.at_base or named is not None))
     shown = named or stopped or (states[-1] if states else (0, '', ''))
     reasons = {reason for state in states for reason in state[2].split()}
-    return {'fault': row.name, 'stop_s': _seconds(stop, start), 'answer': answer or 'none',
-            'mode': shown[1], 'reasons': sorted(reasons - held - ORDINARY),
-            'answered': in_time and right}
+    return {'fault': row.name, 'stop_s': _seconds(stop, start),
+            'answer': answer or ('tolerated' if row.tolerated else 'none'), 'mode': shown[1],
+            'reasons': sorted(reasons - held - ORDINARY), 'answered': answered}
 
 
 def markdown(results: Sequence[Mapping[str, Any]]) -> str:

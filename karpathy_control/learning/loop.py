@@ -129,8 +129,7 @@ class ClosedLoop:
         gate.observe_scan(w.odom_pose, w.scan, self._angle_min, self._increment, (0.0, 0.0, 0.0),
                           RANGE_MIN, SCAN_RANGE_MAX, w.time)
         if self.camera and self.depth:
-            gate.observe_depth(w.odom_pose, w.depth_points,
-                               np.broadcast_to(w.depth_kind, w.depth_points.shape[:2]),
+            gate.observe_depth(w.odom_pose, w.depth_points, w.depth_kind,
                                w.depth_points.shape[1], (0.0, 0.0), w.time)
         elif self.camera:
             gate.observe_camera_scan(w.odom_pose, w.camera_scan, w.time)

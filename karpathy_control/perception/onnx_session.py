@@ -59,7 +59,7 @@ class OnnxSession:
     """The exported encoder, ready to run on one set of buffers.
 
     Args:
-        encoder: float32, on the CPU.
+        model: what `export` gives.
         inputs: buffers that every run reads; batch 1.
         threads: of one operator.
 
@@ -67,7 +67,7 @@ class OnnxSession:
 
     """
 
-    def __init__(self, encoder: Encoder, inputs: Inputs, threads: int) -> None:
+    def __init__(self, model: bytes, inputs: Inputs, threads: int) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -78,7 +78,7 @@ class OnnxSession:
         # A thread that spins for work takes the core that the next node needs.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self._session = onnxruntime.InferenceSession(
-            export(encoder), options, providers=['CPUExecutionProvider'])
+            model, options, providers=['CPUExecutionProvider'])
         taken = {item.name for item in self._session.get_inputs()}  # none that is not used
         self._feed = {name: tensor.numpy() for name, tensor in inputs._asdict().items()
                       if name in taken}

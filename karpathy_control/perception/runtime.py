@@ -7,17 +7,17 @@ scan from depth survives a network that answers nonsense.
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as fn
 from safetensors.torch import load_file
 
 from karpathy_control.compute.device import open_device
-from karpathy_control.contracts.card import WeightsError, verify_weights
+from karpathy_control.contracts.card import WeightsError, sha256_of, verify_weights
 from karpathy_control.contracts.config import ConfigError, PerceptionConfig
 from karpathy_control.contracts.layout import (
     EMBEDDING,
@@ -42,7 +42,7 @@ from karpathy_control.perception.encoder import (
 )
 from karpathy_control.perception.history import History
 from karpathy_control.perception.novelty import Novelty, pooled
-from karpathy_control.perception.onnx_session import OnnxSession
+from karpathy_control.perception.onnx_session import OnnxSession, export
 
 WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
@@ -64,6 +64,12 @@ def load_encoder(weights: Path) -> Encoder:
         raise WeightsError(f'weights {weights}: do not fit the network of their card '
                            f'({error})') from error
     return encoder.eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _exported(weights: Path, sha256: str) -> bytes:
+    """A weight file of this content as ONNX: once, also where every world has a new runtime."""
+    return export(load_encoder(weights))
 
 
 def unpack(row: FloatArray) -> dict[str, Any]:
@@ -109,17 +115,21 @@ class PerceptionRuntime:
         if config.runtime == 'onnx' and cuda:
             raise ConfigError(f"runtime 'onnx' runs on the cpu, device is {config.device!r}; it "
                               "takes runtime 'torch' or 'auto' there")
-        self._encoder = load_encoder(Path(weights)).requires_grad_(False).to(self._device)
         self._host = Inputs.absent(1, pin=cuda)
         self._views = {name: tensor.numpy()[0] for name, tensor in self._host._asdict().items()}
         self._inputs = Inputs.absent(1, self._device) if cuda else self._host
         self._pattern: tuple[int, ...] = (0, 0, 0)  # image, depth and scan that are there
         self._had_image = False  # since the last reset: without it then, something is wrong
-        self._session = None if cuda or config.runtime == 'torch' else OnnxSession(
-            self._encoder, self._host, config.threads)
+        self._session: OnnxSession | None = None
+        if cuda or config.runtime == 'torch':
+            self._encoder = load_encoder(weights).requires_grad_(False).to(self._device)
+        else:
+            verify_weights(weights, 'encoder')
+            self._session = OnnxSession(_exported(weights, sha256_of(weights)), self._host,
+                                        config.threads)
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
-        self.novelty = Novelty(Path(weights), self._device)
+        self.novelty = Novelty(weights, self._device)
 
     def reset(self) -> None:
         """Forget earlier observations (time jumped, robot was moved)."""
@@ -214,8 +224,7 @@ class PerceptionRuntime:
                 decoded = self._encoder(self._inputs)
                 score = self.novelty.distance(pooled(decoded.tokens), self._pattern)
                 # one tensor, so that the device is waited for once
-                answer = fn.pad(pack(decoded)[0], (0, 1), value=0.0)
-                answer[:, -1] = score
+                answer = torch.cat((pack(decoded)[0], score.expand(SECTORS, 1)), 1)
             if self._output is None:
                 self._output = torch.empty(answer.shape, pin_memory=cuda)
             self._output.copy_(answer, non_blocking=True)

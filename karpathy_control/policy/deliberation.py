@@ -287,7 +287,7 @@ class Deliberation:
 
     def features(self, pose: ArrayLike, velocity: ArrayLike, applied: ArrayLike, goal: ArrayLike,
                  scan: ArrayLike, moving: ArrayLike | None = None) -> Features:
-        """Tokens and the guidance's command; call `observe` with the same scan before.
+        """Tokens and the guidance's command; call once after `observe` with the same scan.
 
         Args:
             pose: (B, 3) odom.

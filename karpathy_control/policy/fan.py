@@ -215,8 +215,8 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     """Roll one command out and describe it in `result` (RESULTS,).
 
     limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration,
-    reaction: s between seeing and braking);
-    radius: circumscribed radius; start_clearance: of the robot where it is; goal: in base. A
+    reaction), the last in s between seeing and braking, the others in m, s and rad; radius:
+    circumscribed radius, m; start_clearance: of the robot where it is, m; goal: in base, m. A
     roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
     path saved.
     """
@@ -320,11 +320,11 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
              goal, arrival, field, field_origin, cell, pose, last, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
 
+    -1: no candidate can stop before its first contact. Lower scores are better.
+
     last: index of the one before, or -1. A manoeuvre on the spot or in reverse, once begun, is
     gone on with unless another is clearly better: which seems best there changes with every bit
     of motion, and a robot that follows each change only trembles.
-
-    -1: no candidate can stop before its first contact. Lower scores are better.
     """
     start = min(footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
                 mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))

@@ -135,18 +135,20 @@ def _clear_cell(lidar, camera, age, row, col, ix, iy, cell, pose, c, s, scan, ca
 
 
 @kernel
-def mark_points(layer, age, seen, origin, cell, pose, ranges, nearer, cosines, sines, movers):
+def mark_points(layer, age, seen, origin, cell, pose, ranges, hiding, cosines, sines, movers):
     """Write the finite ranges of a scan about base into a layer.
 
-    Those that reach as far as `nearer` (n,) m less what the camera may be off say nothing new:
-    there stands, or behind it is hidden, what the other sensor saw.
+    hiding: (n,) m, the scan of another sensor, or empty. What reaches as far as it, less what the
+    camera may be off, says nothing new: it is the same thing, or hidden behind it.
     """
     n = layer.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
     moving = movers.shape[0] > 0
     for i in range(ranges.shape[0]):
         r = ranges[i]
-        if not (r > 0.0 and r < np.inf) or r > nearer[i] - OFF - OFF_SHARE * r:
+        if not (r > 0.0 and r < np.inf):
+            continue
+        if hiding.shape[0] > 0 and hiding[i] > 0.0 and r > hiding[i] - OFF - OFF_SHARE * r:
             continue
         x, y = r * cosines[i], r * sines[i]
         if moving and near_mover(x, y, movers):
@@ -186,8 +188,6 @@ def observe_one(lidar, camera, age, seen, origin, count, cell, pose, scan, camer
                -math.pi + (first + 0.5) * step, FREE_STRIDE * step, cell,
                min(range_max, (n // 2 - 1) * cell), 0.0, 1)
     if camera_scan.shape[0] > 0:
-        nearer = np.where(np.isfinite(scan) & (scan > 0.0), scan, np.float32(np.inf))
-        mark_points(camera, age, seen, origin, cell, pose, camera_scan, nearer, cosines, sines,
+        mark_points(camera, age, seen, origin, cell, pose, camera_scan, scan, cosines, sines,
                     movers)
-    nearer = np.full(scan.shape[0], np.float32(np.inf))
-    mark_points(lidar, age, seen, origin, cell, pose, scan, nearer, cosines, sines, movers)
+    mark_points(lidar, age, seen, origin, cell, pose, scan, scan[:0], cosines, sines, movers)

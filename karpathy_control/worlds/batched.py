@@ -61,11 +61,11 @@ class BatchedWorld:
     time (B,) s since the episode's start; true_pose and odom_pose (B, 3) x y yaw; true_velocity
     and velocity (B, 2) v w, the latter as odometry measures it; goal (B, 2) world; scan
     (B, SCAN_BEAMS) m about base in the observation layout; camera_scan likewise, what the learned
-    part says; depth_points (B, 2 C, 2) m in base and their depth_kind (2 C,), what filtered depth
-    says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from the
-    footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
-    reset; contact_speed (B,) m/s of the robot when it happened; movers (B, M, 6) what is
-    perceived of moving things, x y vx vy in base (velocity over ground), radius, confidence.
+    part says; depth_points (B, 2 C, 2) m in base and their depth_kind (B, 2 C), what filtered
+    depth says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from
+    the footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
+    reset; contact_speed (B,) m/s of the robot when it happened; movers (B, M, 6) what is perceived
+    of moving things, x y vx vy in base (velocity over ground), radius, confidence.
     """
 
     def __init__(self, bank: Bank, batch: int, robot: RobotConfig,
@@ -90,7 +90,9 @@ class BatchedWorld:
         self.camera_scan = np.full((batch, SCAN_BEAMS), np.nan, np.float32)
         columns = int((np.abs(bearings) <= CAMERA_HALF).sum())
         self.depth_points = np.full((batch, 2 * columns, 2), np.nan, np.float32)
-        self.depth_kind = np.repeat((DepthPoints.OBSTACLE, DepthPoints.FREE), columns)
+        self.depth_kind = np.empty((batch, 2 * columns), np.float32)
+        self.depth_kind[:, :columns] = DepthPoints.OBSTACLE
+        self.depth_kind[:, columns:] = DepthPoints.FREE
         self.clearance = np.full(batch, CLEARANCE_HORIZON)
         self.contact = np.zeros(batch, np.bool_)
         self.contact_speed = np.zeros(batch)

@@ -325,6 +325,17 @@ def test_a_point_within_a_cell_of_what_the_lidar_sees_is_left_to_it(point, kept)
     assert points(memory) == ({point} if kept else set())
 
 
+@pytest.mark.parametrize('side', [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize(('off', 'kept'), [((-0.2, 0.0), False), ((0.0, -0.2), False),
+                                           ((0.2, 0.0), False), ((0.0, 0.2), False),
+                                           ((-0.26, 0.0), True), ((0.0, -0.26), True)])
+def test_it_is_left_to_the_lidar_on_every_side_of_the_robot(side, off, kept):
+    x, y = 1.1 * side[0], 0.6 * side[1]
+    memory = beside_lidar((x, y))
+    depth(memory, (x + off[0], y + off[1], OBSTACLE))
+    assert len(points(memory)) == int(kept)
+
+
 def test_each_point_of_a_cell_of_the_lidar_counts():
     memory = beside_lidar((1.01, 0.51), (1.24, 0.74))  # both in cell (4, 2)
     depth(memory, (0.8, 0.4, OBSTACLE), (1.4, 0.9, OBSTACLE), (0.76, 0.4, OBSTACLE))

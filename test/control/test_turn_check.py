@@ -89,3 +89,25 @@ def test_a_bound_of_zero_switches_it_off():
     for k in range(20):
         check.on_imu(k * 10 * MS, 2.0)
         assert not check.on_odom(k * 10 * MS, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(('first', 'last', 'counts'), [(20, 60, True), (19, 60, False),
+                                                       (20, 61, False)])
+def test_a_gyro_sample_at_either_end_of_the_window_counts(first, last, counts):
+    """Three of odometry from 20 to 60 ms; of the gyro's three one may lie just outside."""
+    check = TurnCheck()
+    for t in (first, 40, last):
+        check.on_imu(t * MS, 2.0)
+    for t in (20, 40, 60):
+        answer = check.on_odom(t * MS, 0.0, BOUND)
+    assert answer is counts
+
+
+@pytest.mark.parametrize(('age', 'counts'), [(99, True), (100, False)])
+def test_what_is_a_window_old_is_out(age, counts):
+    check = TurnCheck()
+    for t in (450, 460, 470, 480):
+        check.on_imu(t * MS, 2.0)
+    for t in (500 - age, 460, 500):
+        answer = check.on_odom(t * MS, 0.0, BOUND)
+    assert answer is counts

@@ -21,7 +21,7 @@ from karpathy_control.contracts.layout import (
 from karpathy_control.contracts.types import Observation, Scan, State
 from karpathy_control.perception.encoder import Encoder, EncoderShape, Inputs, pack
 from karpathy_control.perception.novelty import pooled
-from karpathy_control.perception.onnx_session import OnnxSession
+from karpathy_control.perception.onnx_session import OnnxSession, export
 from karpathy_control.perception.runtime import PerceptionRuntime, load_encoder
 
 TOLERANCE = 1e-4  # float32 in another order of summation
@@ -76,7 +76,7 @@ def test_any_shape_of_network_is_exported():
     inputs.image.random_(0, 256)
     inputs.present.fill_(1.0)
     inputs.camera.normal_()
-    session = OnnxSession(encoder, inputs, 1)
+    session = OnnxSession(export(encoder), inputs, 1)
     for near in (0.5, 3.0):  # the buffers are read anew with every run
         inputs.scan.fill_(near)
         with torch.inference_mode():
@@ -112,7 +112,7 @@ def test_a_missing_package_is_named_with_its_cure(missing, monkeypatch):
     encoder = load_encoder(find('weights', 'encoder.safetensors'))
     monkeypatch.setattr(builtins, '__import__', refuse)
     with pytest.raises(ConfigError, match=rf"(?s){missing}.*pip install onnx onnxruntime"):
-        OnnxSession(encoder, Inputs.absent(1), 1)
+        OnnxSession(export(encoder), Inputs.absent(1), 1)
 
 
 def test_onnx_is_for_the_cpu(monkeypatch):

@@ -107,7 +107,7 @@ def test_camera_sees_what_the_lidar_does_not():
 def test_depth_says_where_a_thing_is_and_how_far_the_way_is_free():
     """A post 1.7 m ahead; no noise. Bearings of the camera: 90 of one degree."""
     sim = batched(make_world(cylinders=(Cylinder(2.0, 0.0, 0.3, 0.0, 0.15),)))
-    points, kind = sim.depth_points[0], sim.depth_kind
+    points, kind = sim.depth_points[0], sim.depth_kind[0]
     assert points.shape == (180, 2) and kind.tolist() == [0.0] * 90 + [1.0] * 90
     hits, ends = points[:90], points[90:]
     half = math.asin(0.3 / 2.0)  # rad, half of the post's width as seen from base
