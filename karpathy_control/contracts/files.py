@@ -97,11 +97,12 @@ def read_yaml(path: Path, limit: int = MAX_YAML) -> Any:
         raise ConfigError(f'{path}: not readable as YAML: {error}') from error
 
 
-def xml_paths(text: str, source: str) -> list[tuple[str, ...]]:
+def xml_paths(text: str, source: str,
+              most: int = MAX_ELEMENTS) -> list[tuple[str, ...]]:
     """The tags from the root down to each element of an XML text, in the order of the file.
 
     ConfigError naming `source` for what is not well-formed, for a document type definition (no
-    entity can expand, no other file is read), and beyond MAX_DEPTH or MAX_ELEMENTS.
+    entity can expand, no other file is read), and beyond MAX_DEPTH or `most` elements.
     """
     paths: list[tuple[str, ...]] = []
     stack: list[str] = []
@@ -109,9 +110,9 @@ def xml_paths(text: str, source: str) -> list[tuple[str, ...]]:
     def start(tag: str, _attributes: dict[str, str]) -> None:
         stack.append(tag)
         paths.append(tuple(stack))
-        if len(stack) > MAX_DEPTH or len(paths) > MAX_ELEMENTS:
+        if len(stack) > MAX_DEPTH or len(paths) > most:
             raise ConfigError(f'{source}: more than {MAX_DEPTH} nested elements, or than '
-                              f'{MAX_ELEMENTS} in all, the most that is read')
+                              f'{most} in all, the most that is read')
 
     def refuse_dtd(*_args: object) -> None:
         raise ConfigError(f'{source}: a document type definition is not accepted')

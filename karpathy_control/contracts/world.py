@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 
 from karpathy_control.contracts.types import Pose2
 
@@ -33,34 +37,66 @@ class Box:
 
 @dataclass(frozen=True)
 class Mover:
-    """A cylinder that walks a closed polyline at constant speed, starting `phase` metres along."""
+    """A cylinder that goes through its keyframes over and over, straight between two of them.
 
-    waypoints: tuple[tuple[float, float], ...]  # m, world; the last joins the first
-    speed: float  # m/s
+    After the last keyframe it is at the first: a patrol ends where it began, others jump.
+    """
+
+    keyframes: tuple[tuple[float, float, float], ...]  # t x y: s, m, m in world; t rises from 0
     radius: float  # m
-    phase: float = 0.0  # m
+    phase: float = 0.0  # s into the keyframes at the start
     top: float = 1.0  # m above the floor
+
+    def __post_init__(self) -> None:
+        times = [t for t, _, _ in self.keyframes]
+        if not times or times[0] != 0.0 or any(a >= b for a, b in pairwise(times)):
+            raise ValueError(f'keyframes of a mover at {times} s: they take times that rise '
+                             'from 0')
+
+    @classmethod
+    def patrol(cls, waypoints: Sequence[tuple[float, float]], speed: float, radius: float,
+               along: float = 0.0, top: float = 1.0) -> Mover:
+        """One that walks a closed polyline (m) at `speed` m/s, `along` metres into it at t = 0."""
+        if not speed > 0.0:
+            raise ValueError(f'speed of a patrol is {speed}; it takes more than 0 m/s')
+        first = waypoints[0]
+        keyframes = [(0.0, *first)]
+        for a, b in pairwise((*waypoints, first)):
+            length = ((b[0] - a[0]) ** 2 + (b[1] - a[1]) ** 2) ** 0.5
+            if length > 0.0:
+                keyframes.append((keyframes[-1][0] + length / speed, *b))
+        return cls(tuple(keyframes), radius, along / speed, top)
+
+    @property
+    def period(self) -> float:
+        """Time of one round, s; 0 for what stands."""
+        return self.keyframes[-1][0]
+
+    @property
+    def speed(self) -> float:
+        """The fastest that it goes between two keyframes, m/s."""
+        return max((((b[1] - a[1]) ** 2 + (b[2] - a[2]) ** 2) ** 0.5 / (b[0] - a[0])
+                    for a, b in pairwise(self.keyframes)), default=0.0)
 
     def position(self, t: float) -> tuple[float, float]:
         """Where its axis is, t seconds after the start; world frame, m."""
-        points = (*self.waypoints, self.waypoints[0])
-        lengths = [((b[0] - a[0]) ** 2 + (b[1] - a[1]) ** 2) ** 0.5
-                   for a, b in zip(points, points[1:], strict=False)]
-        total = sum(lengths)
-        if total <= 0.0:
-            return points[0]
-        along = (self.phase + self.speed * t) % total
-        for (ax, ay), (bx, by), length in zip(points, points[1:], lengths, strict=False):
-            if along <= length and length > 0.0:
-                f = along / length
-                return ax + f * (bx - ax), ay + f * (by - ay)
-            along -= length
-        return points[0]
+        keys = self.keyframes
+        if self.period == 0.0:
+            return keys[0][1:]
+        now = (self.phase + t) % self.period
+        i = bisect_right(keys, (now, inf, inf))  # the next keyframe: now < period, so there is one
+        (t0, x0, y0), (t1, x1, y1) = keys[i - 1], keys[i]
+        part = (now - t0) / (t1 - t0)
+        return x0 + part * (x1 - x0), y0 + part * (y1 - y0)
 
 
 @dataclass(frozen=True)
 class World:
-    """One world. `bounds` encloses everything; `goals` are reachable one after another."""
+    """One world. `bounds` encloses everything; `goals` are reachable one after another.
+
+    `path_length` is what a benchmark takes as the way from the start to the first goal, m, to
+    judge times by; None where nobody said.
+    """
 
     family: str
     seed: int
@@ -70,3 +106,4 @@ class World:
     cylinders: tuple[Cylinder, ...] = ()
     boxes: tuple[Box, ...] = ()
     movers: tuple[Mover, ...] = ()
+    path_length: float | None = None

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from karpathy_control.contracts.world import World
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.worlds.batched import CONTROL_STEP, SUBSTEPS
-from karpathy_control.worlds.movers import Track
 
 SUBSTEP = CONTROL_STEP / SUBSTEPS  # s
 # what an episode drew, in this order
@@ -72,8 +71,7 @@ def tracks(world: World, count: int, step: float = SUBSTEP) -> NDArray[np.float6
     """Where the movers of a world are at `count` times `step` s apart. Shape: (count, k, 3)."""
     places = np.empty((count, len(world.movers), 3))
     for j, mover in enumerate(world.movers):
-        track = Track(mover)
         places[:, j, 2] = mover.radius
         for i in range(count):
-            places[i, j, :2] = track.at(i * step)
+            places[i, j, :2] = mover.position(i * step)
     return places

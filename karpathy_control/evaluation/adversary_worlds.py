@@ -153,9 +153,9 @@ def _moving(rng: Generator, number: int, speed: float) -> World:
         if clearance_at(along[:, 0], along[:, 1], cylinders, boxes).min() < 0.5:
             continue
         length = float(np.linalg.norm(np.diff(along, axis=0), axis=1).sum())
-        movers.append(Mover(tuple((float(x), float(y)) for x, y in lane),
-                            float(rng.uniform(0.3, 1.0)) * 0.999 * speed,
-                            float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.0, length))))
+        movers.append(Mover.patrol(
+            [(float(x), float(y)) for x, y in lane], float(rng.uniform(0.3, 1.0)) * 0.999 * speed,
+            float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.0, length))))
     side = half + 0.2
     return World('crossing', number, (-side, -side, side, side), Pose2(), ((1.0, 0.0),),
                  tuple(cylinders), tuple(boxes), tuple(movers))

@@ -76,8 +76,8 @@ def draw_world(axes: Axes, world: World, lidar_height: float, robot_height: floa
                 alpha=0.9 if kind in ('seen', 'low') else 0.65, zorder=2))
             handles.append(Patch(color=colours[kind], label=names[kind]))
     for mover in world.movers:
-        loop = np.array((*mover.waypoints, mover.waypoints[0]))
-        axes.plot(*loop.T, color=MOVER, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
+        axes.plot(*np.array(mover.keyframes).T[1:], color=MOVER, linewidth=1.0,
+                  linestyle=(0, (4, 3)), zorder=2)
         axes.add_patch(Circle(mover.position(0.0), mover.radius, color=MOVER, alpha=0.7, zorder=2))
     if world.movers:
         handles.append(Line2D([], [], color=MOVER, linestyle='--', label='moving, at its start'))

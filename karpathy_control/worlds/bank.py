@@ -16,7 +16,7 @@ from karpathy_control.contracts.world import World
 # columns of the packed primitives
 CIRCLE_COLUMNS = 5  # x y radius bottom top
 BOX_COLUMNS = 8  # x y half_x half_y cos(yaw) sin(yaw) bottom top
-MOVER_COLUMNS = 5  # speed radius phase top length of the closed polyline
+MOVER_COLUMNS = 5  # fastest speed, radius, phase (s), top, period (s)
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Bank:
     boxes: NDArray[np.float32]  # (W, X, BOX_COLUMNS)
     box_count: NDArray[np.int32]  # (W,)
     movers: NDArray[np.float32]  # (W, M, MOVER_COLUMNS)
-    waypoints: NDArray[np.float32]  # (W, M, P, 2), the first repeated after the last
-    waypoint_count: NDArray[np.int32]  # (W, M), the repeated one included
+    keyframes: NDArray[np.float32]  # (W, M, P, 3) t x y
+    keyframe_count: NDArray[np.int32]  # (W, M)
     mover_count: NDArray[np.int32]  # (W,)
     starts: NDArray[np.float64]  # (W, 3) x y yaw
     goals: NDArray[np.float64]  # (W, G, 2)
@@ -50,15 +50,15 @@ def pack(worlds: Sequence[World]) -> Bank:
     n = len(worlds)
 
     def widest(counts: list[int]) -> int:
-        return max(1, *counts)
+        return max([1, *counts])
 
     circles = np.zeros((n, widest([len(w.cylinders) for w in worlds]), CIRCLE_COLUMNS), np.float32)
     boxes = np.zeros((n, widest([len(w.boxes) for w in worlds]), BOX_COLUMNS), np.float32)
     m = widest([len(w.movers) for w in worlds])
-    p = widest([len(v.waypoints) + 1 for w in worlds for v in w.movers] + [1])
+    p = widest([len(v.keyframes) for w in worlds for v in w.movers])
     movers = np.zeros((n, m, MOVER_COLUMNS), np.float32)
-    waypoints = np.zeros((n, m, p, 2), np.float32)
-    waypoint_count = np.ones((n, m), np.int32)
+    keyframes = np.zeros((n, m, p, 3), np.float32)
+    keyframe_count = np.ones((n, m), np.int32)
     goals = np.zeros((n, widest([len(w.goals) for w in worlds]), 2))
     for i, world in enumerate(worlds):
         for j, c in enumerate(world.cylinders):
@@ -67,15 +67,13 @@ def pack(worlds: Sequence[World]) -> Bank:
             boxes[i, j] = (b.x, b.y, b.half_x, b.half_y, np.cos(b.yaw), np.sin(b.yaw), b.bottom,
                            b.top)
         for j, v in enumerate(world.movers):
-            track = np.array((*v.waypoints, v.waypoints[0]))
-            waypoints[i, j, :len(track)] = track
-            waypoint_count[i, j] = len(track)
-            length = float(np.sum(np.linalg.norm(np.diff(track, axis=0), axis=1)))
-            movers[i, j] = v.speed, v.radius, v.phase, v.top, length
+            keyframes[i, j, :len(v.keyframes)] = v.keyframes
+            keyframe_count[i, j] = len(v.keyframes)
+            movers[i, j] = v.speed, v.radius, v.phase, v.top, v.period
         goals[i, :len(world.goals)] = world.goals
     return Bank(
-        worlds=tuple(worlds), circles=circles, boxes=boxes, movers=movers, waypoints=waypoints,
-        waypoint_count=waypoint_count, goals=goals,
+        worlds=tuple(worlds), circles=circles, boxes=boxes, movers=movers, keyframes=keyframes,
+        keyframe_count=keyframe_count, goals=goals,
         circle_count=np.array([len(w.cylinders) for w in worlds], np.int32),
         box_count=np.array([len(w.boxes) for w in worlds], np.int32),
         mover_count=np.array([len(w.movers) for w in worlds], np.int32),

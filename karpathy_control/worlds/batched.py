@@ -130,7 +130,7 @@ class BatchedWorld:
                self.odom_pose, self.true_velocity, self.velocity, self._wheel, self._history,
                self._traits, self.clearance, self.contact, self.contact_speed, self.mover_xy,
                self._footprint, self.robot.circumscribed_radius, *self._band, b.circles,
-               b.circle_count, b.boxes, b.box_count, b.movers, b.waypoints, b.waypoint_count,
+               b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes, b.keyframe_count,
                b.mover_count)
         self._sense(np.arange(self.batch))
 
@@ -142,7 +142,7 @@ class BatchedWorld:
         """Whether the footprint, widened by `margin` m, is clear of everything at the start."""
         b, w = self.bank, leg.world
         xy = np.zeros((b.movers.shape[1], 2))
-        place_movers(0.0, b.movers[w], b.waypoints[w], b.waypoint_count[w], b.mover_count[w], xy)
+        place_movers(0.0, b.movers[w], b.keyframes[w], b.keyframe_count[w], b.mover_count[w], xy)
         distance = clearance(
             self._footprint, self.robot.circumscribed_radius, np.array(leg.start), *self._band,
             b.circles[w], b.circle_count[w], b.boxes[w], b.box_count[w], b.movers[w], xy,
@@ -174,26 +174,29 @@ class BatchedWorld:
                self.depth_points, self.clearance, self.mover_xy, self.movers, self._traits,
                self._random, self._bearings, self._cosine, self._sine, self._footprint,
                self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
-               b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.waypoints,
-               b.waypoint_count, b.mover_count, _NORMAL)
+               b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
+               b.keyframe_count, b.mover_count, _NORMAL)
 
 
 @kernel
-def place_movers(time, movers, waypoints, waypoint_count, mover_count, xy):
+def place_movers(time, movers, keyframes, keyframe_count, mover_count, xy):
     """Write where each mover of one world is at `time` s into xy (M, 2) m."""
     for j in range(mover_count):
-        xy[j, 0], xy[j, 1] = waypoints[j, 0, 0], waypoints[j, 0, 1]
+        keys = keyframes[j]
+        xy[j, 0], xy[j, 1] = keys[0, 1], keys[0, 2]
         if movers[j, 4] <= 0.0:
             continue
-        along = (movers[j, 2] + movers[j, 0] * time) % movers[j, 4]
-        for k in range(waypoint_count[j] - 1):
-            ax, ay = waypoints[j, k, 0], waypoints[j, k, 1]
-            ex, ey = waypoints[j, k + 1, 0] - ax, waypoints[j, k + 1, 1] - ay
-            length = math.sqrt(ex * ex + ey * ey)
-            if along <= length and length > 0.0:
-                xy[j, 0], xy[j, 1] = ax + ex * along / length, ay + ey * along / length
-                break
-            along -= length
+        now = (movers[j, 2] + time) % movers[j, 4]
+        before, after = 0, keyframe_count[j] - 1
+        while after - before > 1:
+            middle = (before + after) // 2
+            if keys[middle, 0] <= now:
+                before = middle
+            else:
+                after = middle
+        part = (now - keys[before, 0]) / (keys[after, 0] - keys[before, 0])
+        for k in range(2):
+            xy[j, k] = keys[before, k + 1] + part * (keys[after, k + 1] - keys[before, k + 1])
 
 
 @kernel
@@ -216,7 +219,7 @@ def _integrate(pose, v, w, dt):
 @kernel(parallel=True)
 def _drive(command, world, time, true_pose, odom_pose, true_velocity, velocity, wheel, history,
            traits, near, contact, contact_speed, mover_xy, footprint, reach, low, high, circles,
-           circle_count, boxes, box_count, movers, waypoints, waypoint_count, mover_count):
+           circle_count, boxes, box_count, movers, keyframes, keyframe_count, mover_count):
     """Advance every slot by CONTROL_STEP in SUBSTEPS, checking for contact on the way."""
     dt = CONTROL_STEP / SUBSTEPS
     for i in prange(command.shape[0]):
@@ -246,7 +249,7 @@ def _drive(command, world, time, true_pose, odom_pose, true_velocity, velocity, 
             _integrate(odom_pose[i], velocity[i, 0], velocity[i, 1], dt)
             spare -= (abs(v) + abs(w) * reach + fastest) * dt
             if spare <= 0.0:
-                place_movers(time[i], movers[u], waypoints[u], waypoint_count[u], mover_count[u],
+                place_movers(time[i], movers[u], keyframes[u], keyframe_count[u], mover_count[u],
                              mover_xy[i])
                 spare = clearance(footprint, reach, true_pose[i], low, high, circles[u],
                                   circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i],
@@ -271,14 +274,14 @@ def _uniform(random, i):
 
 
 @kernel
-def _perceive_movers(i, time, pose, scan, t, random, movers, waypoints, waypoint_count,
+def _perceive_movers(i, time, pose, scan, t, random, movers, keyframes, keyframe_count,
                      mover_count, xy, normal, perceived):
     """Fill perceived (M, 6) with the movers that the (still exact) scan shows, with errors."""
     perceived[:] = 0.0
     if mover_count == 0:
         return
     before = np.zeros_like(xy)
-    place_movers(time - CONTROL_STEP, movers, waypoints, waypoint_count, mover_count, before)
+    place_movers(time - CONTROL_STEP, movers, keyframes, keyframe_count, mover_count, before)
     size, beams = normal.shape[0], scan.shape[0]
     c, s = math.cos(pose[2]), math.sin(pose[2])
     for j in range(mover_count):
@@ -305,15 +308,15 @@ def _perceive_movers(i, time, pose, scan, t, random, movers, waypoints, waypoint
 @kernel(parallel=True)
 def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
            perceived, traits, random, bearings, cosine, sine, footprint, reach, low, high,
-           lidar_height, circles, circle_count, boxes, box_count, movers, waypoints,
-           waypoint_count, mover_count, normal):
+           lidar_height, circles, circle_count, boxes, box_count, movers, keyframes,
+           keyframe_count, mover_count, normal):
     """Fill scans, depth points and clearance of the given slots."""
     size = normal.shape[0]
     beams = scan.shape[1]
     for q in prange(slots.shape[0]):
         i = slots[q]
         u, t = world[i], traits[i]
-        place_movers(time[i], movers[u], waypoints[u], waypoint_count[u], mover_count[u],
+        place_movers(time[i], movers[u], keyframes[u], keyframe_count[u], mover_count[u],
                      mover_xy[i])
         near[i] = clearance(footprint, reach, true_pose[i], low, high, circles[u],
                             circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i],
@@ -322,8 +325,8 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
         cast(scan[i], cosine, sine, true_pose[i], lidar_height, lidar_height, circles[u],
              circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u],
              SCAN_RANGE_MAX)
-        _perceive_movers(i, time[i], true_pose[i], scan[i], t, random, movers[u], waypoints[u],
-                         waypoint_count[u], mover_count[u], mover_xy[i], normal, perceived[i])
+        _perceive_movers(i, time[i], true_pose[i], scan[i], t, random, movers[u], keyframes[u],
+                         keyframe_count[u], mover_count[u], mover_xy[i], normal, perceived[i])
         offset = int(_uniform(random, i) * size)
         stride = 2 * int(_uniform(random, i) * 512) + 1  # odd, so that noise does not repeat
         # a uniform number in each beam would cost more than the beams: skip ahead instead

@@ -288,10 +288,9 @@ def _movers(rng: Generator, space: FreeSpace, region: np.ndarray,
                 np.hypot(*(lane[:, None] - other[None]).T).min() < 1.0 for other in lanes):
             continue
         lanes.append(lane)
-        movers.append(Mover(tuple(corners), float(rng.uniform(0.2, 0.6)),
-                            float(rng.uniform(*MOVER_RADIUS)),
-                            float(rng.uniform(0.0, 0.1 * len(lane))),
-                            float(rng.uniform(0.6, 1.2))))
+        movers.append(Mover.patrol(
+            corners, float(rng.uniform(0.2, 0.6)), float(rng.uniform(*MOVER_RADIUS)),
+            float(rng.uniform(0.0, 0.1 * len(lane))), float(rng.uniform(0.6, 1.2))))
     return tuple(movers) if len(movers) >= 2 else None
 
 

@@ -29,7 +29,6 @@ from karpathy_control.contracts.types import (
 from karpathy_control.contracts.world import World
 from karpathy_control.worlds.base_driver import BaseDriver
 from karpathy_control.worlds.mjcf import build_model, mover_name
-from karpathy_control.worlds.movers import Track
 from karpathy_control.worlds.rays import Camera, Lidar
 from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
 
@@ -82,7 +81,7 @@ class MujocoWorld:
         self._average = np.zeros((2, model.nv))  # mean speed of the left and the right wheels
         self._average[0, self._wheel_speeds[:left]] = 1.0 / left
         self._average[1, self._wheel_speeds[left:]] = 1.0 / len(self.robot.right_joints)
-        self._tracks = [(int(model.body_mocapid[body(mover_name(i))]), Track(mover))
+        self._movers = [(int(model.body_mocapid[body(mover_name(i))]), mover)
                         for i, mover in enumerate(self.world.movers)]
 
     def reset(self) -> None:
@@ -134,12 +133,12 @@ class MujocoWorld:
         self._integrate_odometry(dt)
 
     def _place_movers(self) -> None:
-        if not self._tracks:
+        if not self._movers:
             return
         t = (self._steps - self._episode_start) * self.config.physics_step
         positions = self._data.mocap_pos
-        for mocap, track in self._tracks:
-            positions[mocap, :2] = track.at(t)
+        for mocap, mover in self._movers:
+            positions[mocap, :2] = mover.position(t)
 
     def _note_contacts(self) -> None:
         if self._sensordata[6] > self._sensordata[7]:  # with anything, with the floor

@@ -103,7 +103,33 @@ def test_tampered_and_missing_weights_are_refused(weights):
 
 def test_a_mover_walks_its_polyline():
     # a unit square, 0.5 m/s: after 3 s it is 1.5 m along, half-way up the second side
-    mover = Mover(((0, 0), (1, 0), (1, 1), (0, 1)), speed=0.5, radius=0.2)
+    mover = Mover.patrol(((0, 0), (1, 0), (1, 1), (0, 1)), speed=0.5, radius=0.2)
     assert mover.position(0.0) == (0.0, 0.0)
     assert mover.position(3.0) == pytest.approx((1.0, 0.5))
     assert mover.position(8.0) == pytest.approx((0.0, 0.0))  # a whole round of 4 m
+    assert (mover.period, mover.speed) == pytest.approx((8.0, 0.5))
+    late = Mover.patrol(((0, 0), (1, 0), (1, 1), (0, 1)), 0.5, 0.2, along=1.5)
+    assert late.position(0.0) == pytest.approx((1.0, 0.5))
+
+
+def test_a_mover_jumps_from_its_last_keyframe_to_the_first():
+    # 2 m in 1 s, then 1 m in 1 s: at 1.5 s half-way through the second piece
+    mover = Mover(((0.0, 0.0, 0.0), (1.0, 2.0, 0.0), (2.0, 3.0, 0.0)), 0.2, phase=0.5)
+    assert mover.position(0.0) == pytest.approx((1.0, 0.0))
+    assert mover.position(1.0) == pytest.approx((2.5, 0.0))
+    assert mover.position(1.5) == (0.0, 0.0)
+    assert mover.speed == 2.0
+    standing = Mover.patrol(((1.0, 2.0), (1.0, 2.0)), 0.5, 0.2)
+    assert standing.position(7.0) == (1.0, 2.0)
+    assert (standing.period, standing.speed) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize('times', [(), (1.0, 2.0), (0.0, 0.0), (0.0, 2.0, 1.0)])
+def test_keyframes_rise_from_zero(times):
+    with pytest.raises(ValueError, match='rise'):
+        Mover(tuple((t, 0.0, 0.0) for t in times), 0.2)
+
+
+def test_a_patrol_moves():
+    with pytest.raises(ValueError, match='speed of a patrol is 0'):
+        Mover.patrol(((0.0, 0.0), (1.0, 0.0)), 0.0, 0.2)

@@ -12,7 +12,7 @@ WORLD = World('mixed', 3, (-5.0, -5.0, 5.0, 5.0), Pose2(1.0, 2.0, math.pi / 2),
               cylinders=(Cylinder(3, 3, 0.4), Cylinder(0, 0, 0.3, 0.0, 0.15),
                          Cylinder(2, -2, 0.5, 0.4, 1.0), Cylinder(-4, -4, 0.5, 1.2, 2.0)),
               boxes=(Box(-4, 0, 0.5, 0.2, 0.7), Box(4, -4, 0.3, 0.3, 0.0, 0.0, 0.2)),
-              movers=(Mover(((3.0, 0.0), (4.0, 0.0)), 0.5, 0.3),))
+              movers=(Mover.patrol(((3.0, 0.0), (4.0, 0.0)), 0.5, 0.3),))
 
 
 def events(outcomes=('reached', 'reached', 'reached'), contacts=0):

@@ -104,7 +104,7 @@ def test_the_plant_moves_as_the_batched_world_does():
 
 
 def test_tracks_follow_the_movers():
-    mover = Mover(((0.0, 0.0), (1.0, 0.0)), 0.5, 0.2, 0.25)
+    mover = Mover.patrol(((0.0, 0.0), (1.0, 0.0)), 0.5, 0.2, 0.25)
     world = World('test', 0, (-3.0, -3.0, 3.0, 3.0), Pose2(), ((1.0, 0.0),), movers=(mover,))
     places = adversary_plant.tracks(world, 5, 0.5)
     np.testing.assert_allclose(places[:, 0, 0], (0.25, 0.5, 0.75, 1.0, 0.75))

@@ -103,7 +103,7 @@ def test_classes_by_height(bottom, top, kind):
 
 
 def test_velocity_in_the_axes_of_base():
-    mover = Mover(((-5.0, 2.0), (5.0, 2.0)), 0.8, 0.3)  # along +x; at 6.25 s over x = 0
+    mover = Mover.patrol(((-5.0, 2.0), (5.0, 2.0)), 0.8, 0.3)  # along +x; at 6.25 s over x = 0
     pose = Pose2(0.0, 0.0, 0.5 * math.pi)  # looks along +y: world +x is its -y
     label = sector_labels(world(movers=(mover,)), pose, 6.25, looked(), blind(), BAND,
                           LIDAR_HEIGHT)

@@ -11,7 +11,7 @@ from karpathy_control.contracts.layout import scan_bearings
 from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import Box, Cylinder, Mover, World
 from karpathy_control.worlds.bank import pack
-from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg
+from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg, place_movers
 from karpathy_control.worlds.variation import Variation, from_mapping, none
 
 ROBOT = RobotConfig()
@@ -139,7 +139,7 @@ def test_depth_noise_is_a_share_of_the_distance():
 
 
 def test_mover_follows_its_polyline_and_can_hit_a_standing_robot():
-    mover = Mover(((3.0, 0.0), (-3.0, 0.0)), 1.0, 0.3)
+    mover = Mover.patrol(((3.0, 0.0), (-3.0, 0.0)), 1.0, 0.3)
     sim = batched(make_world(movers=(mover,)))
     drive(sim, 0.0, 0.0, 20)
     np.testing.assert_allclose(sim.mover_xy[0, 0], mover.position(1.0), atol=1e-6)
@@ -151,8 +151,21 @@ def test_mover_follows_its_polyline_and_can_hit_a_standing_robot():
     assert sim.contact_speed[0] == 0.0
 
 
+@pytest.mark.parametrize('mover', [
+    Mover.patrol(((0.0, 0.0), (2.0, 0.0), (2.0, 1.0)), 0.5, 0.2, 0.7),
+    Mover(((0.0, 0.0, 0.0), (1.3, 2.0, 0.0), (1.5, 3.0, 1.0), (4.0, -1.0, 2.0)), 0.2, 0.4),
+    Mover(((0.0, 1.0, 2.0),), 0.2),
+])
+def test_the_kernel_places_movers_as_the_world_does(mover):
+    bank = pack([make_world(movers=(mover,))])
+    place = np.zeros((1, 2))
+    for t in np.linspace(0.0, 40.0, 173):
+        place_movers(t, bank.movers[0], bank.keyframes[0], bank.keyframe_count[0], 1, place)
+        assert place[0] == pytest.approx(mover.position(t), abs=1e-5)  # packed in 32 bits
+
+
 def test_movers_are_perceived_in_base_unless_hidden():
-    mover = Mover(((3.0, 0.0), (3.0, 4.0)), 1.0, 0.3)
+    mover = Mover.patrol(((3.0, 0.0), (3.0, 4.0)), 1.0, 0.3)
     sim = batched(make_world(movers=(mover,)), start=(0.0, 0.0, math.pi / 2))
     drive(sim, 0.0, 0.0, 20)  # now at (3, 1) moving along +y, which is ahead of the robot
     np.testing.assert_allclose(sim.movers[0, 0], (1.0, -3.0, 1.0, 0.0, 0.3, 1.0), atol=1e-6)

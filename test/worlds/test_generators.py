@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 from shapely import affinity
-from shapely.geometry import LinearRing, Point, Polygon, box
+from shapely.geometry import LineString, Point, Polygon, box
 from shapely.ops import unary_union
 
 from karpathy_control.contracts.config.sim import FAMILIES
-from karpathy_control.contracts.world import Box, Cylinder, Mover
+from karpathy_control.contracts.world import Box, Cylinder
 from karpathy_control.worlds.free_space import FreeSpace, clearance_at
 from karpathy_control.worlds.generators import generate
-from karpathy_control.worlds.movers import Track
 
 LIDAR_HEIGHT, ROBOT_HEIGHT = 0.305, 0.5
 CASES = [(family, seed) for family in FAMILIES for seed in range(2)]
@@ -81,8 +80,7 @@ def test_movers_keep_off_walls_start_and_goals_and_leave_a_passage():
         obstacles = solid(world)
         assert len(world.movers) >= 2
         for mover in world.movers:
-            lane = LinearRing([*mover.waypoints, *mover.waypoints[:1]]) if len(
-                mover.waypoints) > 2 else Polygon([*mover.waypoints, mover.waypoints[0]])
+            lane = LineString([corner[1:] for corner in mover.keyframes])
             assert 0.2 <= mover.speed <= 0.6
             # sampled every 0.1 m on a 0.1 m grid: at most 0.12 m off
             assert lane.distance(obstacles) >= mover.radius + 0.8 - 0.12
@@ -125,14 +123,3 @@ def test_path_length_around_a_wall():
     # ten down and one straight
     assert lengths[row, column] == pytest.approx(0.1 * (20 * np.sqrt(2) + 1), abs=1e-6)
     assert np.isinf(lengths[space.index(0.0, -1.0)])
-
-
-@pytest.mark.parametrize('mover', [
-    Mover(((0.0, 0.0), (2.0, 0.0), (2.0, 1.0)), 0.5, 0.2, 0.7),
-    Mover(((0.0, 0.0), (3.0, 0.0)), 0.4, 0.2),
-    Mover(((1.0, 1.0), (1.0, 1.0)), 0.4, 0.2),
-])
-def test_track_is_the_mover(mover):
-    track = Track(mover)
-    for t in np.linspace(0.0, 40.0, 173):
-        assert track.at(t) == pytest.approx(mover.position(t), abs=1e-9)

@@ -107,7 +107,7 @@ def test_each_new_touch_is_a_new_episode():
 
 
 def test_a_mover_that_runs_into_the_robot_is_a_contact():
-    sim = make(empty(movers=(Mover(((2.0, 0.0), (-2.0, 0.0)), 0.5, 0.2),)))
+    sim = make(empty(movers=(Mover.patrol(((2.0, 0.0), (-2.0, 0.0)), 0.5, 0.2),)))
     drive(sim, 0.0, 0.0, 4.0)
     assert sim.contacts == 1
 
@@ -295,7 +295,7 @@ def test_a_seed_decides_all_noise():
 
 
 def test_mover_is_where_its_lane_says():
-    mover = Mover(((3.0, -2.0), (3.0, 2.0)), 0.5, 0.3)
+    mover = Mover.patrol(((3.0, -2.0), (3.0, 2.0)), 0.5, 0.3)
     sim = make(empty(movers=(mover,)))
     drive(sim, 0.0, 0.0, 4.0)  # 2 m along: at y = 0
     scan = sim.lidar()
