@@ -6,17 +6,25 @@ which large images are lost; so the file is checked here first.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from karpathy_control.bringup.resources import share
+from karpathy_control.bringup.shared_memory import FOLDER
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.files import read_text, xml_paths
 
 PROFILES = ('host', 'local', 'none')
 MAX_DOMAIN = 232  # whose ports still exist
+# Participants number themselves from 0 where nobody says which number they are; ours begin here,
+# and 2 * 120 ports are what the RTPS standard leaves to a domain. config/dds/host.xml looks for
+# as many.
+FIRST_NUMBER, LAST_NUMBER = 20, 119
 
 _COLOURS = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -94,11 +102,55 @@ def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
+def first_port(domain: int) -> int:
+    """The first port of a domain (DDSI-RTPS 2.5, 9.6.2.3): discovery of all its participants."""
+    return 7400 + 250 * domain
+
+
+def participant_number(pid: int, domain: int, folder: Path = FOLDER) -> int:
+    """A participant number that no process of this machine has or had of late.
+
+    A process that is killed leaves its ports behind, and others go on writing to them until a
+    health check finds out. A successor with the same number, and so the same ports, hears nothing
+    for two seconds, and now and then never (doc/soak.md).
+    """
+    span = LAST_NUMBER + 1 - FIRST_NUMBER
+    numbers = [FIRST_NUMBER + (pid + k) % span for k in range(span)]
+    return next((n for n in numbers
+                 if not (folder / f'fastdds_port{first_port(domain) + 10 + 2 * n}').exists()),
+                numbers[0])
+
+
+@contextmanager
+def own_ports() -> Iterator[None]:
+    """The first node made inside becomes a participant with ports of its own.
+
+    Changes nothing where the profile in force is none of ours. The profile with the number in it
+    is a file while this lasts: Fast DDS takes a path alone, and reads it with the first node.
+    """
+    variable = 'FASTDDS_DEFAULT_PROFILES_FILE'
+    path, domain = os.environ.get(variable, ''), os.environ.get('ROS_DOMAIN_ID') or '0'
+    ours = [str(profile_file(name)) for name in PROFILES if name != 'none']
+    if path not in ours or not domain.isdigit() or int(domain) >= MAX_DOMAIN:
+        yield
+        return
+    number = participant_number(os.getpid(), int(domain))
+    text = Path(path).read_text().replace(
+        '<rtps>', f'<rtps><participantID>{number}</participantID>', 1)
+    with NamedTemporaryFile('w', prefix='karpathy-control-dds-', suffix='.xml') as file:
+        file.write(text)
+        file.flush()
+        os.environ[variable] = file.name
+        try:
+            yield
+        finally:
+            os.environ[variable] = path
+
+
 def opened(profile: str, base: Mapping[str, str]) -> str:
     """What a process under a profile opens to the outside, in words. ConfigError for a bad domain.
 
-    Ports are those of the RTPS standard for the domain, and one of Fast DDS; those of the second
-    and later processes of a machine follow in steps of two.
+    Ports are those of the RTPS standard for the domain, two for each process, and one of Fast DDS.
     """
     values = dds_environment(profile, base)
     if base.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp') != 'rmw_fastrtps_cpp':
@@ -110,9 +162,9 @@ def opened(profile: str, base: Mapping[str, str]) -> str:
     text = base.get('ROS_DOMAIN_ID') or '0'
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_DOMAIN):
         raise ConfigError(f'ROS_DOMAIN_ID: {text!r} is not accepted; it takes 0 to {MAX_DOMAIN}')
-    first = 7400 + 250 * int(text)
+    first = first_port(int(text))
     names = ', '.join(name for _, name in socket.if_nameindex())
     return (f'UDPv4 on every interface ({names}), ports 7000, {first} (multicast '
-            f'239.255.0.1), {first + 10} and {first + 11} for the first process, +2 for each '
-            'other, and one that the system chooses to send from: whoever reaches them can read '
+            f'239.255.0.1), two of {first + 10} to {first + 11 + 2 * LAST_NUMBER} for each '
+            'process, and one that the system chooses to send from: whoever reaches them can read '
             'and command everything unless SROS 2 is enforced')

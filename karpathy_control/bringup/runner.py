@@ -143,7 +143,7 @@ class Runner:
             if child.process is None:
                 if child.due is not None and now >= child.due:
                     child.restarts += 1
-                    remove_abandoned()  # of its former life
+                    remove_abandoned(ports=True)  # of its former life
                     self._spawn(child)
                 continue
             status = child.process.poll()

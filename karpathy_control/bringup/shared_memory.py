@@ -56,8 +56,8 @@ def abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports: bool =
               known: Collection[str] = ()) -> list[Path]:
     """Files that belong to nobody alive, locks first; those of `known` names whatever their age.
 
-    Ports only where asked for: one of a running loop may be taken up again by a node that comes
-    back, and who writes to it would go on writing to the removed one.
+    Ports only where asked for: a participant that numbers itself may take one up again while we
+    look. Our nodes never do (bringup.dds.own_ports).
     """
     present = {path.name for path in files(folder)}
     mapped = _mapped(folder) if ports else ''

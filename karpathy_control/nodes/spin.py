@@ -14,6 +14,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+from karpathy_control.bringup.dds import own_ports
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError
 
@@ -73,8 +74,9 @@ def run(factories: Sequence[Callable[[], LoopNode]], args: list[str] | None = No
     nodes: list[LoopNode] = []
     status = 0
     try:
-        for factory in factories:
-            nodes.append(factory())
+        with own_ports():
+            for factory in factories:
+                nodes.append(factory())
         for node in nodes:
             node.start()
         spin(nodes)

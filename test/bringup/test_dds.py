@@ -1,10 +1,19 @@
 """Which Fast DDS profile is put into force, and which files are refused before anything starts."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
-from karpathy_control.bringup.dds import check_profile, dds_environment, opened, profile_file
+from karpathy_control.bringup.dds import (
+    check_profile,
+    dds_environment,
+    opened,
+    own_ports,
+    participant_number,
+    profile_file,
+)
 from karpathy_control.bringup.environment import environment
 from karpathy_control.contracts.config import ConfigError
 
@@ -94,8 +103,9 @@ def test_environment_keeps_what_the_caller_chose():
 
 @pytest.mark.parametrize(('profile', 'base', 'said'), [
     ('local', {}, 'no socket'),
-    ('host', {}, 'ports 7000, 7400 (multicast 239.255.0.1), 7410 and 7411'),
-    ('host', {'ROS_DOMAIN_ID': '3'}, 'ports 7000, 8150 (multicast 239.255.0.1), 8160 and 8161'),
+    ('host', {}, 'ports 7000, 7400 (multicast 239.255.0.1), two of 7410 to 7649'),
+    ('host', {'ROS_DOMAIN_ID': '3'},
+     'ports 7000, 8150 (multicast 239.255.0.1), two of 8160 to 8399'),
     ('none', {'ROS_DOMAIN_ID': '0'}, 'UDPv4 on every interface (lo'),
     ('local', {'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp'}, 'rmw_zenoh_cpp decides'),
     ('local', {'FASTDDS_DEFAULT_PROFILES_FILE': str(profile_file('host'))}, 'in the environment'),
@@ -108,3 +118,37 @@ def test_what_a_profile_opens_is_said(profile, base, said):
 def test_domain_that_has_no_ports_is_refused(domain):
     with pytest.raises(ConfigError, match='takes 0 to 232'):
         opened('host', {'ROS_DOMAIN_ID': domain})
+
+
+def test_a_number_whose_port_is_there_is_not_taken_again(tmp_path):
+    # domain 3: 7400 + 750 + 10 + 2 n; pid 205 starts at 20 + 205 % 100 = 25
+    assert participant_number(205, 3, tmp_path) == 25
+    (tmp_path / 'fastdds_port8210').touch()
+    assert participant_number(205, 3, tmp_path) == 26
+    assert participant_number(205, 4, tmp_path) == 25
+    for n in range(20, 120):
+        (tmp_path / f'fastdds_port{8160 + 2 * n}').touch()
+    assert participant_number(205, 3, tmp_path) == 25  # all are taken: Fast DDS moves on itself
+
+
+def test_a_process_has_ports_of_its_own(monkeypatch):
+    path = str(profile_file('local'))
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', path)
+    monkeypatch.setenv('ROS_DOMAIN_ID', '7')
+    with own_ports():
+        file = Path(os.environ['FASTDDS_DEFAULT_PROFILES_FILE'])
+        check_profile(file)
+        number = re.search(r'<rtps><participantID>(\d+)</participantID>', file.read_text())
+        assert 20 <= int(number[1]) <= 119
+    assert os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] == path
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(('path', 'domain'), [('/else.xml', '7'), ('', '7'), ('local', '232'),
+                                              ('local', 'x')])
+def test_another_profile_is_left_alone(monkeypatch, path, domain):
+    path = str(profile_file('local')) if path == 'local' else path
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', path)
+    monkeypatch.setenv('ROS_DOMAIN_ID', domain)
+    with own_ports():
+        assert os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] == path
