@@ -31,6 +31,7 @@ from karpathy_control.contracts.world import World
 from karpathy_control.control.controller import Controller
 from karpathy_control.perception.runtime import PerceptionRuntime
 from karpathy_control.policy.runtime import PolicyRuntime
+from karpathy_control.policy.situation import Policy
 from karpathy_control.sensing.pipeline import SensorPipeline
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.robot import RobotDescription
@@ -74,15 +75,19 @@ class InProcessLoop:
     """One robot in one world, driven from goal to goal."""
 
     def __init__(self, world: World, config: LoopConfig, robot: RobotDescription,
-                 encoder: Path, actor: Path | None, delay: float = 0.012) -> None:
-        """`actor` None follows the cost-to-go alone; `delay` in s from stamp to command."""
+                 encoder: Path, actor: Path | None, delay: float = 0.012,
+                 instead: Policy | None = None) -> None:
+        """`actor` None follows the cost-to-go alone, or `instead` where another policy is given.
+
+        delay: s from stamp to command.
+        """
         self._delay = round(delay * NANOSECONDS)
         self._config = config
         self.world = MujocoWorld(world, config.sim, robot)
         self._start = world.start
         self._sensor = SensorPipeline(config.sensor)
         self._perception = PerceptionRuntime(encoder, config.perception)
-        self._policy = PolicyRuntime(actor, config.policy, wait=True)
+        self._policy = PolicyRuntime(actor, config.policy, wait=True, instead=instead)
         self._control = Controller(config.control)
         self._sensor.on_camera_model(self.world.camera_model())
         self._command = Command()
@@ -100,8 +105,13 @@ class InProcessLoop:
         """End worker threads."""
         self._policy.close()
 
-    def drive(self, goal: tuple[float, float], timeout: float) -> Outcome:
-        """Send one goal (world frame, m) and run until its outcome."""
+    def drive(self, goal: tuple[float, float], timeout: float,
+              reach: float | None = None) -> Outcome:
+        """Send one goal (world frame, m) and run until its outcome.
+
+        With `reach` it is reached where the robot truly is within that many metres, and a goal
+        that is given up is sent again.
+        """
         x, y = (float(v) for v in to_frame([goal], self._start)[0])
         self._control.on_goal(x, y)
         started, contacts = self.world.time, self.world.contacts
@@ -113,11 +123,18 @@ class InProcessLoop:
             result.travelled += math.hypot(now.x - pose.x, now.y - pose.y)
             pose = now
             result.track.append((self.world.time, now.x, now.y, now.yaw))
+            left = math.hypot(now.x - goal[0], now.y - goal[1])
             if self.world.contacts > contacts:
                 result.outcome, result.moving = 'contact', abs(now.v) > MOVING
+            elif reach is not None:
+                if left > reach:
+                    if self._goal is None:
+                        self._control.on_goal(x, y)
+                    continue
+                result.outcome = 'reached'
             elif Reason.GOAL_REACHED in reasons:
-                near = math.hypot(now.x - goal[0], now.y - goal[1]) <= TRUE_TOLERANCE
-                result.outcome = 'reached' if near else 'reached_by_odometry_only'
+                result.outcome = ('reached' if left <= TRUE_TOLERANCE
+                                  else 'reached_by_odometry_only')
             elif Reason.GOAL_BLOCKED in reasons:
                 result.outcome = 'blocked'
             else:

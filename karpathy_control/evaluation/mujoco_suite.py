@@ -7,7 +7,8 @@ time is simulated and the delay of an action is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import RobotProfile
 from karpathy_control.contracts.config import RobotConfig, from_mapping
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import World
-from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig
-from karpathy_control.evaluation.suites import Episode, Result
+from karpathy_control.evaluation.batched import MOVED
+from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
+from karpathy_control.evaluation.suites import Result, Suite
 from karpathy_control.learning.loop import choose_leg
+from karpathy_control.policy.situation import Policy
 from karpathy_control.worlds.bank import pack
 from karpathy_control.worlds.robot import load_robot
 
@@ -35,27 +37,38 @@ def robot_of(profile: RobotProfile, changes: dict[str, object]) -> RobotConfig:
     return from_mapping(RobotConfig, {**values, **changes})
 
 
-def run(worlds: Sequence[World], episodes: Sequence[Episode], actor: Path | None,
-        profile: RobotProfile, robot: RobotConfig, config: LoopConfig | None = None, *,
-        episode_time: float = 60.0, advanced: Callable[[int], None] | None = None
-        ) -> list[Result]:
-    """Drive every episode to its end; `actor` None follows the cost-to-go alone."""
+def run(suite: Suite, actor: Path | None, profile: RobotProfile, robot: RobotConfig,
+        config: LoopConfig | None = None, *, instead: Policy | None = None,
+        advanced: Callable[[int], None] | None = None) -> list[Result]:
+    """Drive every episode of a suite to its end.
+
+    `actor` None follows the cost-to-go alone, or `instead` where another policy is given.
+    """
     assert profile.description is not None  # whoever calls has refused a profile without
     description = load_robot(profile.description)
-    bank = pack(worlds)
+    bank = pack(suite.worlds)
     encoder = find('weights', 'encoder.safetensors')
+    protocol = suite.protocol
     results = []
-    for number, e in enumerate(episodes, 1):
+    for number, e in enumerate(suite.episodes, 1):
         leg = choose_leg(bank, e.world, e.leg, np.random.default_rng([e.seed, 3]))
-        world = replace(worlds[e.world], start=Pose2(*leg.start))
+        world = replace(suite.worlds[e.world], start=Pose2(*leg.start))
         loop = InProcessLoop(world, (config or LoopConfig()).with_robot(robot, e.seed % _SEEDS),
-                             description, encoder, actor)
+                             description, encoder, actor, instead=instead)
         try:
-            found = loop.drive(leg.goal, episode_time)
+            found = loop.drive(leg.goal, protocol.episode_time, protocol.reach)
         finally:
             loop.close()
-        results.append(Result(_CAUSES.get(found.outcome, found.outcome), found.seconds,
-                              found.moving))
+        waited = _waited(found) if protocol.scored else 0.0
+        results.append(Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited,
+                              found.moving, waited))
         if advanced is not None:
             advanced(number)
     return results
+
+
+def _waited(drive: Outcome) -> float:
+    """Seconds until the robot had moved by MOVED."""
+    start, x, y, _ = drive.track[0]
+    return next((t - start for t, px, py, _ in drive.track
+                 if math.hypot(px - x, py - y) > MOVED), drive.seconds)

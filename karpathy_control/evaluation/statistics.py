@@ -27,6 +27,18 @@ def wilson_interval(successes: int, trials: int, z: float = Z95) -> tuple[float,
     return (max(0.0, (centre - spread) / (1.0 + zz)), min(1.0, (centre + spread) / (1.0 + zz)))
 
 
+def bootstrap_interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean by resampling `values`, one a world (Efron 1979), seeded.
+
+    Episodes in one world are not independent, so worlds are drawn and not episodes.
+    """
+    sample = np.asarray(values, np.float64)
+    rng = np.random.default_rng(0)
+    means = sample[rng.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """`p50`, `p99` and `max` of a sample, in its unit; empty where there is none."""
     if not values:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.contracts.world import World
-from karpathy_control.evaluation.statistics import wilson_interval
+from karpathy_control.evaluation.statistics import bootstrap_interval, wilson_interval
+from karpathy_control.worlds.benchmarks import ROUNDS
+from karpathy_control.worlds.files import read_worlds
 from karpathy_control.worlds.generators import generate
 
 # evaluation worlds have seeds in [FIRST_SEED, LAST_SEED): above those of the demo's documented
 # runs, below those of training
 FIRST_SEED, LAST_SEED = 20_000, 100_000
 LEGS = 5  # episodes per world: each leads to another of its goals
-SUITES = {
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the episodes of a suite end and are judged."""
+
+    robot: str = 'jackal'  # profile
+    episode_time: float = 60.0  # s
+    reach: float | None = None  # m of true distance that count as arrival; None: by odometry,
+    # within the goal tolerance, and not more than half a metre off in truth
+    scored: bool = False  # by BARN's score
+
+
+# https://github.com/Daffan/the-barn-challenge: 100 s, one metre, at most 2 m/s
+BARN = Protocol('jackal_barn', 100.0, 1.0, True)
+GENERATED = {
     'generated': FAMILIES,
     'open': ('open',),
     'lowobstacles': ('low',),
     'moving': ('moving',),
     'static': tuple(name for name in FAMILIES if name != 'moving'),
 }
+FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False), 'file': Protocol()}
+SUITES = (*GENERATED, *FROM_FILES)
+PARTS = ('all', 'tune', 'locked')
+LOCKED = 5  # every fifth world of a file is kept from tuning
+SCORE_K = 2.0  # since 2024: full marks for arriving at half of the top speed
 
 
 @dataclass(frozen=True)
@@ -39,33 +63,94 @@ class Result:
     """How an episode ended: 'success', 'contact', 'timeout' or 'lost' (arrived elsewhere)."""
 
     outcome: str
-    time: float  # s
+    time: float  # s, from the start or, where a protocol scores, from the first 0.1 m on
     moving: bool = False  # whether the robot moved when it touched something
+    waited: float = 0.0  # s before those 0.1 m
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Worlds, the episodes in them, and how they are judged."""
+
+    name: str
+    worlds: list[World]
+    episodes: list[Episode]
+    protocol: Protocol
 
 
 def make_worlds(suite: str, count: int, seed: int) -> list[World]:
-    """`count` unseen worlds of a suite, its families in turn.
-
-    Raises ValueError for an unknown suite, naming the known ones.
-    """
-    if suite not in SUITES:
-        raise ValueError(f'unknown suite {suite!r}; known: {", ".join(SUITES)}')
-    families = SUITES[suite]
+    """`count` unseen worlds of a generated suite, its families in turn."""
+    families = GENERATED[suite]
     span = LAST_SEED - FIRST_SEED
     return [generate(families[i % len(families)], FIRST_SEED + (seed * 1009 + i) % span)
             for i in range(count)]
 
 
-def make_plan(suite: str, episodes: int, seed: int) -> tuple[list[World], list[Episode]]:
-    """Worlds of a suite and `episodes` legs in them, spread evenly.
+def make_suite(name: str, episodes: int, seed: int, path: Path | None = None,
+               part: str = 'all') -> Suite:
+    """`episodes` legs, spread evenly over the worlds of a suite.
 
-    Raises ValueError for an unknown suite and for no episodes.
+    Worlds are generated, or read from `path`: then `part` says which of them, and movers begin at
+    a moment of their round that every episode draws. Raises ConfigError for what does not fit.
     """
     if episodes < 1:
-        raise ValueError(f'episodes is {episodes}; it takes at least 1')
-    worlds = make_worlds(suite, -(-episodes // LEGS), seed)
-    return worlds, [Episode(i % len(worlds), i // len(worlds), worlds[i % len(worlds)].seed * 1000
-                            + i // len(worlds)) for i in range(episodes)]
+        raise ConfigError(f'episodes is {episodes}; it takes at least 1')
+    if name not in SUITES:
+        raise ConfigError(f'unknown suite {name!r}; known: {", ".join(SUITES)}')
+    if name in GENERATED:
+        if path is not None:
+            raise ConfigError(f'suite {name!r} generates its worlds; worlds of a file are for '
+                              + ', '.join(FROM_FILES))
+        worlds = make_worlds(name, -(-episodes // LEGS), seed)
+        plan = [Episode(i % len(worlds), i // len(worlds),
+                        worlds[i % len(worlds)].seed * 1000 + i // len(worlds))
+                for i in range(episodes)]
+        return Suite(name, worlds, plan, Protocol())
+    if path is None:
+        raise ConfigError(f'suite {name!r} takes --worlds, a file or folder: no world comes with '
+                          'this package')
+    worlds = select(read_worlds(path), part)
+    count = len(worlds)
+    plan = [Episode(i % count, i // count, _episode_seed(worlds[i % count], i // count, seed))
+            for i in range(episodes)]
+    if any(world.movers for world in worlds):
+        worlds = [_started(worlds[e.world], e.seed) for e in plan]
+        plan = [replace(e, world=i) for i, e in enumerate(plan)]
+    return Suite(name, worlds, plan, FROM_FILES[name])
+
+
+def select(worlds: Sequence[World], part: str) -> list[World]:
+    """The worlds of a part of a file: every fifth is locked, so that nobody tunes on it."""
+    if part not in PARTS:
+        raise ConfigError(f'part {part!r} is unknown; it takes {", ".join(PARTS)}')
+    chosen = [world for i, world in enumerate(worlds)
+              if part == 'all' or (part == 'locked') == (i % LOCKED == 0)]
+    if not chosen:
+        raise ConfigError(f'part {part!r} of {len(worlds)} worlds is empty')
+    return chosen
+
+
+def _episode_seed(world: World, trial: int, seed: int) -> int:
+    return int(np.random.SeedSequence([world.seed, trial, seed]).generate_state(1)[0])
+
+
+def _started(world: World, seed: int) -> World:
+    """The world with its movers as far on their rounds as a moment has brought them all."""
+    later = float(np.random.default_rng([seed, 11]).uniform(0.0, ROUNDS))
+    return replace(world, movers=tuple(replace(m, phase=m.phase + later) for m in world.movers))
+
+
+def score(result: Result, world: World) -> float:
+    """BARN's score of an episode: 0, or OT / clip(AT, k OT, 8 OT) with OT at 2 m/s and k = 2.
+
+    ConfigError for a world that does not state its path length.
+    """
+    if world.path_length is None:
+        raise ConfigError(f'world {world.seed}: has no path length to judge times by')
+    if result.outcome != 'success':
+        return 0.0
+    optimal = world.path_length / 2.0
+    return optimal / min(max(result.time, SCORE_K * optimal), 8.0 * optimal)
 
 
 def summarise(results: Sequence[Result]) -> dict[str, object]:
@@ -86,11 +171,37 @@ def summarise(results: Sequence[Result]) -> dict[str, object]:
     }
 
 
-def by_family(worlds: Sequence[World], plan: Sequence[Episode],
-              results: Sequence[Result]) -> dict[str, float]:
+def scores(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
+    """BARN's score with its interval over worlds, and time as a multiple of the physical limit.
+
+    Empty where the suite is not scored.
+    """
+    if not suite.protocol.scored:
+        return {}
+    values: dict[int, list[float]] = {}
+    ratios = []
+    for episode, result in zip(suite.episodes, results, strict=True):
+        world = suite.worlds[episode.world]
+        values.setdefault(episode.world, []).append(score(result, world))
+        if result.outcome == 'success' and world.path_length is not None:
+            ratios.append(result.time / (world.path_length / 2.0))
+    means = [float(np.mean(v)) for v in values.values()]
+    low, high = bootstrap_interval(means)
+    return {'score': round(float(np.mean(means)), 4),
+            'score_ci95': [round(low, 4), round(high, 4)],
+            'times_physical_limit': round(float(np.mean(ratios)), 3) if ratios else None,
+            'waited_s': round(float(np.mean([r.waited for r in results])), 2)}
+
+
+def by_family(suite: Suite, results: Sequence[Result]) -> dict[str, float]:
     """Success per family of worlds."""
     families: dict[str, list[bool]] = {}
-    for episode, result in zip(plan, results, strict=True):
-        family = worlds[episode.world].family
+    for episode, result in zip(suite.episodes, results, strict=True):
+        family = suite.worlds[episode.world].family
         families.setdefault(family, []).append(result.outcome == 'success')
     return {name: round(float(np.mean(hits)), 4) for name, hits in sorted(families.items())}
+
+
+def report(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
+    """Everything that is said of a policy on a suite."""
+    return {**summarise(results), **scores(suite, results), 'families': by_family(suite, results)}

@@ -18,6 +18,7 @@ from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_b
 from karpathy_control.control.gate import Gate
 from karpathy_control.learning.rewards import Transition
 from karpathy_control.policy.deliberation import Deliberation, Features
+from karpathy_control.policy.situation import Situation
 from karpathy_control.policy.tokens import APPLIED
 from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg
@@ -50,16 +51,21 @@ class ClosedLoop:
     Call `begin` for every slot, then `features` and `advance` in turn. Without `gate` the
     proposal is applied as it is; without `camera` nobody hears what the camera says. As in
     `control`, the gate takes the depth of a camera that has it, and else the learned scan.
+    Without `memory` the policy knows what the present scan shows and no more; without `route` it
+    plans as if nothing stood in the way. An episode is won where odometry has come within the
+    goal tolerance or, with `reach`, where the truth is within that many metres.
     """
 
     def __init__(self, bank: Bank, batch: int, control: ControlConfig, policy: PolicyConfig,
                  variation: Variation | None = None, episode_time: float = 40.0, *,
-                 gate: bool = True, camera: bool = True, depth: bool = True) -> None:
+                 gate: bool = True, camera: bool = True, depth: bool = True,
+                 memory: bool = True, route: bool = True, reach: float | None = None) -> None:
         self.batch, self.policy = batch, policy
         self.episode_time = episode_time
         self.world = BatchedWorld(bank, batch, policy.robot, variation)
         self.gate = Gate(control, batch) if gate else None
         self.camera, self.depth = camera, depth
+        self._memory, self._route, self._reach = memory, route, reach
         self.deliberation = Deliberation(policy, batch)
         self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
         bearings = scan_bearings()
@@ -91,14 +97,26 @@ class ClosedLoop:
         """
         w = self.world
         moving = w.movers if w.movers.shape[1] and np.any(w.movers[:, :, 5] > 0.0) else None
-        self.deliberation.observe(w.odom_pose, w.scan, w.camera_scan if self.camera else None,
-                                  moving)
+        if not self._memory:
+            self.deliberation.forget()
+        self.deliberation.observe(
+            w.odom_pose, w.scan if self._route else np.full_like(w.scan, np.nan),
+            w.camera_scan if self.camera and self._route else None, moving)
         due = self._fresh | (self._count % self.policy.replan_every == 0)
         self.deliberation.replan(self._goal, due)
         self._fresh[:] = False
         self._count += 1
         return self.deliberation.features(w.odom_pose, w.velocity, self._applied, self._goal,
                                           w.scan, moving)
+
+    def situation(self) -> Situation:
+        """`features`, and everything else that a policy may look at; call it in their place."""
+        w = self.world
+        fresh = self._fresh.copy()
+        features = self.features()
+        return Situation(
+            features, w.scan, to_base(self._goal, w.odom_pose), w.odom_pose, w.velocity,
+            self._applied, w.movers, fresh, self.deliberation, self.policy.robot, truth=w)
 
     def advance(self, proposal: NDArray[np.floating]) -> Outcome:
         """Gate the proposed commands (B, 2) and drive one control step with what is left."""
@@ -110,8 +128,11 @@ class ClosedLoop:
         self._applied[:, 1:] = self._applied[:, :-1].copy()
         self._applied[:, 0] = applied
         contact = w.contact.copy()
-        near = np.linalg.norm(w.odom_pose[:, :2] - self._goal, axis=1)
-        arrived = ~contact & (near <= self.policy.goal_tolerance)
+        if self._reach is None:
+            near = np.linalg.norm(w.odom_pose[:, :2] - self._goal, axis=1)
+            arrived = ~contact & (near <= self.policy.goal_tolerance)
+        else:
+            arrived = ~contact & (self.true_error() <= self._reach)
         late = ~contact & ~arrived & (w.time >= self.episode_time - 0.5 * CONTROL_STEP)
         return Outcome(
             Transition(
@@ -147,6 +168,13 @@ class ClosedLoop:
             there, here = self.deliberation.cost_at(ends[i], i)
             won[i] = there - here
         return won
+
+
+def to_base(points: NDArray[np.float64], pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A point (B, 2) of each robot's odom in its base, from poses (B, 3). Shape: (B, 2)."""
+    dx, dy = (points - pose[:, :2]).T
+    c, s = np.cos(pose[:, 2]), np.sin(pose[:, 2])
+    return np.column_stack((c * dx + s * dy, c * dy - s * dx))
 
 
 def choose_leg(bank: Bank, world: int, number: int, rng: np.random.Generator) -> Leg:

@@ -27,8 +27,9 @@ from rsl_rl.runners import OnPolicyRunner
 
 from karpathy_control.bringup.resources import find, share
 from karpathy_control.contracts.config import ConfigError, ControlConfig, PolicyConfig
-from karpathy_control.evaluation.batched import compare, guidance, reflex
-from karpathy_control.evaluation.suites import by_family, summarise
+from karpathy_control.evaluation.batched import compare
+from karpathy_control.evaluation.policies import guidance, reflex
+from karpathy_control.evaluation.suites import make_suite, report
 from karpathy_control.learning import checkpoints
 from karpathy_control.learning.config import PolicyTraining, load
 from karpathy_control.learning.env import TRAINING_SEEDS, NavigationEnv
@@ -126,13 +127,12 @@ def commit() -> str:
 
 def measure(weights: Path, episodes: int, seed: int) -> dict[str, Any]:
     """Reflex and guidance on the same unseen worlds: what the card says of the weights."""
-    control, config = ControlConfig(), PolicyConfig()
-    worlds, plan, found = compare(
-        'generated', {'reflex': reflex(weights, config), 'guidance': guidance}, episodes, seed,
-        control, config)
-    return {'suite': 'generated', 'world': 'batched', 'worlds': len(worlds), **{
-        name: {**summarise(results), 'families': by_family(worlds, plan, results)}
-        for name, results in found.items()}}
+    config = PolicyConfig()
+    suite = make_suite('generated', episodes, seed)
+    found = compare(suite, {'reflex': reflex(weights, config.robot), 'guidance': guidance},
+                    ControlConfig(), config)
+    return {'suite': suite.name, 'world': 'batched', 'worlds': len(suite.worlds),
+            **{name: report(suite, results) for name, results in found.items()}}
 
 
 def worth_shipping(metrics: dict[str, Any]) -> bool:

@@ -255,6 +255,11 @@ class Deliberation:
             array[which] = 0
         self._chosen[which] = -1
 
+    def forget(self) -> None:
+        """Empty the memory of all robots; their cost-to-go stays in use."""
+        for array in (self._lidar, self._camera, self._age, self._seen):
+            array[:] = 0
+
     def observe(self, pose: ArrayLike, scan: ArrayLike, camera_scan: ArrayLike | None = None,
                 moving: ArrayLike | None = None) -> None:
         """Enter one observation of every robot into its memory.
@@ -321,6 +326,13 @@ class Deliberation:
     def planned(self) -> NDArray[np.bool_]:
         """Whether each robot has a cost-to-go. Shape: (B,)."""
         return self._planned
+
+    def field(self, index: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:
+        """Cost-to-go of one robot as a grid.
+
+        Returns (n, n) m with row = y, the lower corner (x, y) in cells of odom, and the cell, m.
+        """
+        return self._field[index], self._field_origin[index], self.config.memory.cell
 
     def cost_at(self, points: ArrayLike, index: int = 0) -> NDArray[np.float64]:
         """Cost-to-go of one robot at odom points. Shape: (k, 2) m -> (k,) m of free path."""

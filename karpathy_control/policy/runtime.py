@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.config import PolicyConfig
-from karpathy_control.contracts.geometry import from_frame, integrate_twist
+from karpathy_control.contracts.geometry import from_frame, integrate_twist, to_frame
 from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS, SCAN_BEAMS
 from karpathy_control.contracts.types import (
     NANOSECONDS,
@@ -30,7 +30,8 @@ from karpathy_control.contracts.types import (
     State,
 )
 from karpathy_control.policy.actor import Actor, compose, load_actor
-from karpathy_control.policy.deliberation import MOVER_FIELDS, Deliberation
+from karpathy_control.policy.deliberation import MOVER_FIELDS, Deliberation, Features
+from karpathy_control.policy.situation import Policy, Situation
 from karpathy_control.policy.tokens import APPLIED
 
 MOVERS = 8  # moving entities that are followed at most, the nearest
@@ -74,13 +75,16 @@ class PolicyRuntime:
     Args:
         weights: the actor; None for the guidance alone. Raises WeightsError where they do not fit.
         config: parameters; ConfigError for a device that is not there.
+        instead: another policy in the reflex's place, for comparison.
         wait: wait for a deliberation that is not ready in time instead of counting it as late;
             for simulation faster than real time, where the machine's load must not matter.
 
     """
 
-    def __init__(self, weights: Path | None, config: PolicyConfig, wait: bool = False) -> None:
+    def __init__(self, weights: Path | None, config: PolicyConfig, wait: bool = False,
+                 instead: Policy | None = None) -> None:
         self.config = config
+        self._instead = instead
         self.late = 0
         self._wait = wait
         self._device = open_device(config.device)
@@ -104,6 +108,7 @@ class PolicyRuntime:
         self._count = 0  # observations since the start of the last deliberation
         self._counted_late = False
         self._applied = np.zeros((1, APPLIED, 2))
+        self._fresh = True
 
     def configure(self, config: PolicyConfig) -> None:
         """Take over a live change of parameters."""
@@ -254,12 +259,24 @@ class PolicyRuntime:
         command = features.base_command[0]
         if not self._deliberation.planned[0]:
             return Command()
+        if self._instead is not None:
+            command = self._instead(self._situation(features, state, goal, scan, movers))[0]
+            return Command(float(command[0]), float(command[1]))
         if self._actor is not None and self.config.reflex and reflex:
             with torch.inference_mode():
                 tokens = torch.from_numpy(features.tokens).to(self._device)
                 action = self._actor(tokens)[0].cpu().numpy()
             command = compose(command, action, self.config.robot)
         return Command(float(command[0]), float(command[1]))
+
+    def _situation(self, features: Features, state: State, goal: tuple[float, float],
+                   scan: FloatArray, movers: NDArray[np.float64]) -> Situation:
+        fresh, self._fresh = self._fresh, False
+        return Situation(
+            features, scan[None], to_frame([goal], state.pose),
+            np.array([[state.x, state.y, state.yaw]]), np.array([[state.v, state.w]]),
+            self._applied, movers[None], np.array([fresh]), self._deliberation,
+            self.config.robot)
 
     def _remember(self, command: Command) -> None:
         self._applied = np.roll(self._applied, 1, axis=1)

@@ -1,0 +1,1 @@
+"""What the policy is measured against: each takes the same sensors and limits."""
