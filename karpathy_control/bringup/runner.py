@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TextIO
 
-from karpathy_control.bringup.dds import cut_off, refusal
+from karpathy_control.bringup.dds import cut_off, first_port, refusal
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
-from karpathy_control.bringup.shared_memory import held, remove_abandoned
+from karpathy_control.bringup.shared_memory import held, remove_abandoned, retire_port
 from karpathy_control.contracts.config import ConfigError
 
 EXIT_REFUSED = 2  # a node that refuses its first configuration would refuse it again
@@ -98,6 +98,8 @@ class Runner:
         self._environment = {**os.environ, **what.environment,
                              'ROS_LOG_DIR': os.environ.get('ROS_LOG_DIR')
                              or str(self.folder.absolute() / 'ros')}
+        domain = self._environment.get('ROS_DOMAIN_ID') or '0'
+        self._domain = int(domain) if domain.isdigit() else 0
         self._children: dict[str, _Child] = {}
         for spec in what.nodes:
             if spec.package == PACKAGE:
@@ -149,6 +151,7 @@ class Runner:
             status = child.process.poll()
             if status is not None:
                 child.process = None
+                retire_port(first_port(self._domain))  # it may still be registered there
                 self._follow(child)
                 self._ended(child, status, now - child.started)
 

@@ -8,13 +8,20 @@ A port lies between processes: it is abandoned when nobody has it locked or mapp
 from __future__ import annotations
 
 import fcntl
+import mmap
 import re
+import struct
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 FOLDER = Path('/dev/shm')
 LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
+
+# PortNode of SharedMemGlobal.hpp: number, listeners, time of a health check and a third of it (ms),
+# capacity, waiting; then flags
+_NODE, _FLAGS = struct.Struct('<6I'), struct.Struct('<I')
+_PORT_OK, _SHARED = 1, 4
 
 _SEGMENT = re.compile(r'fastdds_[0-9a-f]{16}')
 _PORT = re.compile(r'fastdds_port\d{1,5}')
@@ -89,6 +96,40 @@ def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports:
         except OSError:  # another run removes it too, or it is somebody else's
             continue
     return freed
+
+
+def retire_port(port: int, folder: Path = FOLDER) -> bool:
+    """Mark a port that several processes listen on as broken, so that all of them open a new one.
+
+    A listener that is killed stays registered: its messages are never taken, the ring of the port
+    fills up, and from then on nobody who is new is discovered by anybody. Fast DDS looks for dead
+    listeners itself and misses some of them (doc/soak.md). This sets the mark that it sets.
+    False where there is no such port, or not in the form that is known (ABI 3).
+    """
+    try:
+        with (folder / f'fastdds_port{port}').open('r+b') as file, \
+                mmap.mmap(file.fileno(), 0) as memory:
+            at = _port_node(memory, port)
+            if at < 0:
+                return False
+            flags, = _FLAGS.unpack_from(memory, at + _NODE.size)
+            _FLAGS.pack_into(memory, at + _NODE.size, flags & ~_PORT_OK)
+    except (OSError, ValueError):  # not there, or empty
+        return False
+    return True
+
+
+def _port_node(memory: mmap.mmap, port: int) -> int:
+    """Where the description of a port begins; -1 where nothing looks like it."""
+    at = memory.find(struct.pack('<I', port))
+    while at >= 0:
+        if at % 4 == 0 and at + _NODE.size + _FLAGS.size <= len(memory):
+            _, _, check, wait, *_ = _NODE.unpack_from(memory, at)
+            flags, = _FLAGS.unpack_from(memory, at + _NODE.size)
+            if check > 0 and wait == check // 3 and flags == _PORT_OK | _SHARED:
+                return at
+        at = memory.find(struct.pack('<I', port), at + 1)
+    return -1
 
 
 def _mapped(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import struct
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from karpathy_control.bringup.shared_memory import (
     files,
     held,
     remove_abandoned,
+    retire_port,
     size,
 )
 
@@ -90,3 +92,41 @@ def test_the_size_of_files_leaves_out_what_is_gone(folder):
 
 def test_no_folder_is_no_error(tmp_path):
     assert remove_abandoned(tmp_path / 'none', ports=True) == 0
+
+
+def port_file(folder, port, number=None, check=250, wait=83, flags=5, before=0x114):
+    """A port as Fast DDS lays it out: what is before does not matter here."""
+    node = struct.pack('<7I', port if number is None else number, 9, check, wait, 512, 9, flags)
+    (folder / f'fastdds_port{port}').write_bytes(bytes(before) + node + bytes(64))
+
+
+def test_a_shared_port_is_marked_as_broken_and_nothing_else_is_touched(tmp_path):
+    # the number of the port also occurs before its description, as other things do in a ring
+    port_file(tmp_path, 14150)
+    path = tmp_path / 'fastdds_port14150'
+    path.write_bytes(struct.pack('<I', 14150) + path.read_bytes()[4:])
+    before = path.read_bytes()
+    assert retire_port(14150, tmp_path)
+    after = path.read_bytes()
+    changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert changed == [0x114 + 24]
+    assert after[changed[0]] == 4  # no longer well, still one that many read
+    assert not retire_port(14150, tmp_path)  # once is enough
+
+
+@pytest.mark.parametrize('change', [
+    {'number': 14151}, {'check': 0, 'wait': 0}, {'wait': 84}, {'flags': 3}, {'flags': 0x105},
+    {'before': 0x113}])
+def test_what_is_not_known_is_left_alone(tmp_path, change):
+    port_file(tmp_path, 14150, **change)
+    before = (tmp_path / 'fastdds_port14150').read_bytes()
+    assert not retire_port(14150, tmp_path)
+    assert (tmp_path / 'fastdds_port14150').read_bytes() == before
+
+
+def test_a_port_that_is_not_there_or_cut_short(tmp_path):
+    assert not retire_port(14150, tmp_path)
+    (tmp_path / 'fastdds_port14150').touch()
+    assert not retire_port(14150, tmp_path)
+    (tmp_path / 'fastdds_port14150').write_bytes(struct.pack('<I', 14150))
+    assert not retire_port(14150, tmp_path)

@@ -1,0 +1,337 @@
+"""What moves, and how fast: discs followed through lidar scans, for a batch of robots.
+
+A scan is cut into segments where it jumps. A segment is a candidate where it is small, and where
+some of its points lie in space that a scan half a second ago saw free: what merely comes out from
+behind something lies in space that nobody saw. Candidates are followed by Kalman filters with
+constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6); one is said to move when its speed
+stands out of its uncertainty. No learning: the encoder's own velocity is no better than zero
+(doc/log.md). The very kernel runs in the batched world and on the robot.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+from numpy.typing import ArrayLike, NDArray
+
+from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
+from karpathy_control.mapping.jit import kernel
+
+TRACKS = 16  # per robot, at most
+KEPT = 12  # scans of the past: half a second at 20 Hz and some
+FIELDS = 6  # x y vx vy radius confidence, as policies take moving entities
+
+LARGEST = 1.3  # m, chord of a segment that may be one thing that moves
+JUMP = 0.12  # m between neighbours that parts two segments; grows with the range
+JUMP_PER_BEAM = 3.0  # and by this many beam spacings
+PAST_AGE = 0.5  # s: what is compared with
+NEW = 0.1  # m nearer than what was seen there: free space then
+BEAMS_OFF = 2  # bearings that a pose may be off between two scans
+LARGEST_RADIUS, SMALLEST_RADIUS = 0.8, 0.05  # m
+USUAL_RADIUS = 0.25  # m, where no side of a thing says how large it is
+
+ACCELERATION = 1.5  # m/s^2, standard deviation of the white acceleration of a thing
+NOISE, NOISE_PER_RANGE = 0.02, 0.007  # m and its growth with range: a seventh of a beam spacing
+HIDDEN_NOISE = 3.0  # times, where one side is hidden
+START_SPEED = 1.2  # m/s, standard deviation of the speed of what was just found
+GATE = 0.35  # m, and three standard deviations, between where a thing is and should be
+FORGET = 1.0  # s without a look before a thing is given up
+EVIDENCE_LEFT = 0.85  # of the evidence, after each look
+NEEDED_EVIDENCE = 0.25  # new points per look, summed up as they fade
+NEEDED_LOOKS = 4
+SLOWEST = 0.15  # m/s
+SIGMAS = 2.5  # by which the speed must stand out
+SLOW_AGAIN = 0.1  # m/s: below it what moved stands
+
+(ALIVE, X, Y, VX, VY, PP, PV, VV, RADIUS, LOOKS, SEEN, EVIDENCE, MOVES) = range(13)
+COLUMNS = 13
+
+
+@kernel
+def _disc(scan, first, count, left_free, right_free, known, out):
+    """Centre bearing, distance and radius (3,) of the disc behind a segment; whether there is one.
+
+    first, count: beams of the segment. A side is free where what lies beside it is farther. With
+    both free, half the angle that the disc fills and its nearest range give its radius:
+    sin(half) = R / (r + R). With one hidden, `known` is the radius (m, < 0: not known).
+    """
+    n = scan.shape[0]
+    step = 2.0 * math.pi / n
+    nearest, weight = 0.0, 0
+    middle = first + 0.5 * (count - 1)
+    least = np.inf
+    for k in range(count):
+        r = scan[(first + k) % n]
+        least = min(least, r)
+        if abs(first + k - middle) <= max(0.5, count / 6.0):
+            nearest += r
+            weight += 1
+    # the middle third averages noise out; a side-on box is nearest elsewhere
+    nearest = min(nearest / weight, least + 0.05)
+    half = 0.5 * count * step
+    bearing = -math.pi + (middle + 0.5) * step
+    if left_free and right_free:
+        sine = min(math.sin(min(half, 1.4)), 0.95)
+        radius = min(max(nearest * sine / (1.0 - sine), SMALLEST_RADIUS), LARGEST_RADIUS)
+    elif left_free or right_free:
+        radius = known if known > 0.0 else USUAL_RADIUS
+        distance = least + radius
+        width = math.asin(min(radius / distance, 0.99))
+        if left_free:  # the side with the larger bearing
+            bearing = -math.pi + (first + count) * step - width
+        else:
+            bearing = -math.pi + first * step + width
+        nearest = least
+    else:
+        return False
+    out[0], out[1], out[2] = bearing, nearest + radius, radius
+    return True
+
+
+@kernel
+def _new_points(scan, first, count, cosines, sines, pose, past, past_pose):
+    """Share of a segment's points that lie in what `past` (n,) m, from past_pose, saw free."""
+    n = scan.shape[0]
+    step = 2.0 * math.pi / n
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    pc, ps = math.cos(past_pose[2]), math.sin(past_pose[2])
+    new = 0
+    for k in range(count):
+        i = (first + k) % n
+        bx, by = scan[i] * cosines[i], scan[i] * sines[i]
+        dx = pose[0] + c * bx - s * by - past_pose[0]
+        dy = pose[1] + s * bx + c * by - past_pose[1]
+        x, y = pc * dx + ps * dy, pc * dy - ps * dx
+        distance = math.sqrt(x * x + y * y)
+        bin_ = int((math.atan2(y, x) + math.pi) / step)
+        seen = True
+        for o in range(-BEAMS_OFF, BEAMS_OFF + 1):
+            r = past[(bin_ + o) % n]
+            if not r > distance + NEW:  # nearer, or nobody looked
+                seen = False
+                break
+        if seen:
+            new += 1
+    return new / count
+
+
+@kernel
+def _predict(tracks, now, dt):
+    q = ACCELERATION * ACCELERATION
+    for k in range(tracks.shape[0]):
+        t = tracks[k]
+        if t[ALIVE] == 0.0:
+            continue
+        if now - t[SEEN] > FORGET:
+            t[ALIVE] = 0.0
+            continue
+        t[X] += t[VX] * dt
+        t[Y] += t[VY] * dt
+        t[PP] += 2.0 * dt * t[PV] + dt * dt * t[VV] + 0.25 * dt**4 * q
+        t[PV] += dt * t[VV] + 0.5 * dt**3 * q
+        t[VV] += dt * dt * q
+
+
+@kernel
+def _update(t, x, y, noise, radius, whole, new, now):
+    """Kalman update of one track; both axes share their variances, so gains are scalars."""
+    s = t[PP] + noise * noise
+    gain_p, gain_v = t[PP] / s, t[PV] / s
+    ex, ey = x - t[X], y - t[Y]
+    t[X] += gain_p * ex
+    t[Y] += gain_p * ey
+    t[VX] += gain_v * ex
+    t[VY] += gain_v * ey
+    t[VV] -= gain_v * t[PV]
+    t[PV] -= gain_p * t[PV]
+    t[PP] -= gain_p * t[PP]
+    if whole:
+        t[RADIUS] += (radius - t[RADIUS]) / min(t[LOOKS] + 1.0, 10.0)
+    t[LOOKS] += 1.0
+    t[SEEN] = now
+    t[EVIDENCE] = EVIDENCE_LEFT * t[EVIDENCE] + new
+    speed = math.sqrt(t[VX] * t[VX] + t[VY] * t[VY])
+    if t[MOVES] == 0.0:
+        if (t[LOOKS] >= NEEDED_LOOKS and t[EVIDENCE] > NEEDED_EVIDENCE and speed > SLOWEST
+                and speed > SIGMAS * math.sqrt(t[VV])):
+            t[MOVES] = 1.0
+    elif speed < SLOW_AGAIN:
+        t[MOVES] = 0.0
+
+
+@kernel
+def _matching(tracks, taken, x, y):
+    """The track nearest to (x, y) within its gate that no segment has taken yet; -1: none."""
+    best, least = -1, np.inf
+    for k in range(tracks.shape[0]):
+        t = tracks[k]
+        if t[ALIVE] == 0.0 or taken[k]:
+            continue
+        off = math.sqrt((t[X] - x) ** 2 + (t[Y] - y) ** 2)
+        if off < GATE + 3.0 * math.sqrt(t[PP]) and off < least:
+            best, least = k, off
+    return best
+
+
+@kernel
+def _segment(scan, first, count, cosines, sines, pose, past, past_pose, now, tracks, taken, disc):
+    """Follow the thing behind one segment, or begin to."""
+    n = scan.shape[0]
+    a, b = first, (first + count - 1) % n
+    cx = scan[a] * cosines[a] - scan[b] * cosines[b]
+    cy = scan[a] * sines[a] - scan[b] * sines[b]
+    if count < 2 or cx * cx + cy * cy > LARGEST * LARGEST:
+        return
+    left, right = scan[(b + 1) % n], scan[(a - 1) % n]  # NaN: nobody looked, so not free
+    left_free, right_free = left > scan[b] + JUMP, right > scan[a] + JUMP
+    if not _disc(scan, first, count, left_free, right_free, -1.0, disc):
+        return
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
+    x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
+    k = _matching(tracks, taken, x, y)
+    whole = left_free and right_free
+    if k >= 0 and not whole and tracks[k, LOOKS] > 0:
+        _disc(scan, first, count, left_free, right_free, tracks[k, RADIUS], disc)
+        bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
+        x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
+    new = _new_points(scan, first, count, cosines, sines, pose, past, past_pose)
+    noise = (NOISE + NOISE_PER_RANGE * disc[1]) * (1.0 if whole else HIDDEN_NOISE)
+    if k >= 0:
+        taken[k] = True
+        _update(tracks[k], x, y, noise, disc[2], whole, new, now)
+    elif new > 0.0:
+        slot = -1
+        for j in range(tracks.shape[0]):
+            if tracks[j, ALIVE] == 0.0:
+                slot = j
+                break
+        if slot >= 0:
+            t = tracks[slot]
+            t[:] = 0.0
+            t[ALIVE], t[X], t[Y], t[RADIUS], t[SEEN] = 1.0, x, y, disc[2], now
+            t[PP], t[VV] = noise * noise, START_SPEED * START_SPEED
+            t[LOOKS], t[EVIDENCE] = 1.0, new
+            taken[slot] = True
+
+
+@kernel
+def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
+    """Enter one scan and write what moves into rows (TRACKS, FIELDS), in base.
+
+    scans (KEPT, n) m, poses (KEPT, 3) and times (KEPT,) s, newest first, are the past and are
+    moved on. A time that does not rise forgets everything.
+    """
+    rows[:] = 0.0
+    if times[0] >= time:
+        tracks[:] = 0.0
+        times[:] = -np.inf
+    compared = -1
+    for k in range(KEPT):
+        if times[k] > -np.inf and (compared < 0 or abs(time - times[k] - PAST_AGE)
+                                   < abs(time - times[compared] - PAST_AGE)):
+            compared = k
+    if compared >= 0:
+        _predict(tracks, time, time - times[0])
+        n = scan.shape[0]
+        taken = np.zeros(TRACKS, np.bool_)
+        disc = np.zeros(3)
+        step = 2.0 * math.pi / n
+        start = -1  # a beam with which a segment begins
+        for i in range(n):
+            if _parted(scan[i - 1], scan[i], step):
+                start = i
+                break
+        k = 0
+        while start >= 0 and k < n:
+            first = (start + k) % n
+            count = 1
+            while k + count < n and not _parted(scan[(first + count - 1) % n],
+                                                scan[(first + count) % n], step):
+                count += 1
+            if scan[first] > 0.0 and scan[first] < np.inf:
+                _segment(scan, first, count, cosines, sines, pose, scans[compared],
+                         poses[compared], time, tracks, taken, disc)
+            k += count
+    for k in range(KEPT - 1, 0, -1):
+        scans[k] = scans[k - 1]
+        poses[k] = poses[k - 1]
+        times[k] = times[k - 1]
+    scans[0], poses[0], times[0] = scan, pose, time
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    count = 0
+    for k in range(TRACKS):
+        t = tracks[k]
+        if t[ALIVE] == 0.0 or t[MOVES] == 0.0:
+            continue
+        dx, dy = t[X] - pose[0], t[Y] - pose[1]
+        rows[count, 0], rows[count, 1] = c * dx + s * dy, c * dy - s * dx
+        rows[count, 2], rows[count, 3] = c * t[VX] + s * t[VY], c * t[VY] - s * t[VX]
+        rows[count, 4] = t[RADIUS]
+        rows[count, 5] = max(0.5, 1.0 - math.sqrt(t[VV]))
+        count += 1
+
+
+@kernel
+def _parted(a, b, step):
+    """Whether two neighbouring ranges belong to different segments."""
+    if not (a > 0.0 and b > 0.0 and a < np.inf and b < np.inf):
+        return True
+    return abs(a - b) > JUMP + JUMP_PER_BEAM * step * min(a, b)
+
+
+@kernel(parallel=True)
+def _track_batch(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
+    for b in prange(scan.shape[0]):
+        track_one(scan[b], time[b], pose[b], cosines, sines, tracks[b], scans[b], poses[b],
+                  times[b], rows[b])
+
+
+class Tracker:
+    """Follows what moves around `batch` robots."""
+
+    def __init__(self, batch: int = 1) -> None:
+        if batch < 1:
+            raise ValueError(f'batch is {batch}; it takes at least 1')
+        self.batch = batch
+        bearings = scan_bearings().astype(np.float64)
+        self._cosines, self._sines = np.cos(bearings), np.sin(bearings)
+        self._tracks = np.zeros((batch, TRACKS, COLUMNS))
+        self._scans = np.full((batch, KEPT, SCAN_BEAMS), np.nan, np.float32)
+        self._poses = np.zeros((batch, KEPT, 3))
+        self._times = np.full((batch, KEPT), -np.inf)
+        self._rows = np.zeros((batch, TRACKS, FIELDS))
+
+    def reset(self, index: ArrayLike | None = None) -> None:
+        """Forget everything, of all robots or of those in `index` (indices or a mask)."""
+        which = slice(None) if index is None else np.asarray(index)
+        self._tracks[which] = 0.0
+        self._times[which] = -np.inf
+
+    def step(self, scan: ArrayLike, time: ArrayLike, pose: ArrayLike) -> NDArray[np.float64]:
+        """Enter a scan of every robot and say what moves.
+
+        Args:
+            scan: (B, SCAN_BEAMS) m in the observation layout; NaN where nobody looked.
+            time: (B,) s, rising; one that does not rise forgets what was before.
+            pose: (B, 3) x y yaw in odom. A row that is not finite is an error (ValueError).
+
+        Returns (B, TRACKS, FIELDS): x y (m, base), vx vy (m/s over ground, base), radius (m),
+        confidence (0: no more rows). The array is written again by the next call.
+
+        """
+        scan = np.ascontiguousarray(scan, np.float32)
+        time = np.ascontiguousarray(time, np.float64)
+        pose = np.ascontiguousarray(pose, np.float64)
+        if (scan.shape, time.shape, pose.shape) != ((self.batch, SCAN_BEAMS), (self.batch,),
+                                                    (self.batch, 3)):
+            raise ValueError(f'scan, time and pose have shapes {scan.shape}, {time.shape} and '
+                             f'{pose.shape}; they take {(self.batch, SCAN_BEAMS)}, '
+                             f'{(self.batch,)} and {(self.batch, 3)}')
+        if not (np.isfinite(pose).all() and np.isfinite(time).all()):
+            raise ValueError('pose or time is not finite')
+        _track_batch(scan, time, pose, self._cosines, self._sines, self._tracks, self._scans,
+                     self._poses, self._times, self._rows)
+        return self._rows
