@@ -18,7 +18,7 @@ from pathlib import Path
 FOLDER = Path('/dev/shm')
 LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
 
-# PortNode of SharedMemGlobal.hpp: number, listeners, time of a health check and a third of it (ms),
+# PortNode of SharedMemGlobal.hpp: number, listeners, time of a health check and its third (ms),
 # capacity, waiting; then flags
 _NODE, _FLAGS = struct.Struct('<6I'), struct.Struct('<I')
 _PORT_OK, _SHARED = 1, 4

@@ -22,6 +22,12 @@ def _sensing() -> None:
     SensorPipeline(SensorConfig()).warm_up()
 
 
+def _perception() -> None:
+    from karpathy_control.perception.tracker import Tracker
+
+    Tracker().warm_up()
+
+
 def _policy() -> None:
     from karpathy_control.contracts.config import PolicyConfig
     from karpathy_control.policy.runtime import PolicyRuntime
@@ -37,7 +43,7 @@ def _control() -> None:
 
 
 STEPS: dict[str, Callable[[], None]] = {
-    'sensing': _sensing, 'policy': _policy, 'control': _control}
+    'sensing': _sensing, 'perception': _perception, 'policy': _policy, 'control': _control}
 
 
 def compile_part(name: str) -> int:

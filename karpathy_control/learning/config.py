@@ -60,9 +60,6 @@ class Randomisation:
     camera_miss: list[float] = _range(Variation.camera_miss, 'share of sectors per frame')
     camera_range: list[float] = _range(Variation.camera_range, 'm')
     depth_noise: list[float] = _range(Variation.depth_noise, 'share of the distance')
-    mover_miss: list[float] = _range(Variation.mover_miss, 'share of frames')
-    mover_noise: list[float] = _range(Variation.mover_noise, 'm')
-    mover_speed_noise: list[float] = _range(Variation.mover_speed_noise, 'm/s')
 
     def validate(self) -> None:
         """Check every range the way the simulator will."""

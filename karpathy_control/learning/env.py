@@ -25,7 +25,7 @@ from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.batched import CLEARANCE_HORIZON, CONTROL_STEP, Leg
 
 TRAINING_SEEDS = 100_000  # worlds of training have seeds from here on
-PRIVILEGED = 9
+PRIVILEGED = 8
 START_TRIES = 8
 WINDOW = 400  # episodes that the logged rates are taken over
 
@@ -105,8 +105,7 @@ class NavigationEnv(VecEnv):
             1.0 - w.time / self.training.episode_time,
             w.true_velocity / self.loop.limits,
             10.0 * w.trait('delay'), 5.0 * w.trait('turn_slip'),
-            w.trait('acceleration') / self.policy.robot.acceleration - 1.0,
-            w.trait('mover_miss'))).astype(np.float32)
+            w.trait('acceleration') / self.policy.robot.acceleration - 1.0)).astype(np.float32)
 
     def _log(self, parts: dict[str, np.ndarray], outcome: Outcome) -> dict[str, float]:
         log = {f'/reward/{name}': float(value.mean() / CONTROL_STEP)

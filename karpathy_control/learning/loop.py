@@ -17,6 +17,7 @@ from karpathy_control.contracts.config import ControlConfig, PolicyConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
 from karpathy_control.control.gate import Gate
 from karpathy_control.learning.rewards import Transition
+from karpathy_control.perception.tracker import Tracker
 from karpathy_control.policy.deliberation import Deliberation, Features
 from karpathy_control.policy.situation import Situation
 from karpathy_control.policy.tokens import APPLIED
@@ -67,6 +68,7 @@ class ClosedLoop:
         self.camera, self.depth = camera, depth
         self._memory, self._route, self._reach = memory, route, reach
         self.deliberation = Deliberation(policy, batch)
+        self.tracker = Tracker(batch)
         self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
         bearings = scan_bearings()
         self._angle_min = float(bearings[0])
@@ -86,6 +88,7 @@ class ClosedLoop:
         if self.gate is not None:
             self.gate.reset(index)
         self.deliberation.reset(index)
+        self.tracker.reset(index)
         self._applied[index] = 0.0
         self._goal[index] = self.world.goal[index]  # odom is world at the start
         self._fresh[index] = True
@@ -96,7 +99,7 @@ class ClosedLoop:
         Call once after `begin` or `advance`: every call enters the scan into the memory.
         """
         w = self.world
-        moving = w.movers if w.movers.shape[1] and np.any(w.movers[:, :, 5] > 0.0) else None
+        moving = self._moving = self._tracked()
         if not self._memory:
             self.deliberation.forget()
         self.deliberation.observe(
@@ -109,6 +112,11 @@ class ClosedLoop:
         return self.deliberation.features(w.odom_pose, w.velocity, self._applied, self._goal,
                                           w.scan, moving)
 
+    def _tracked(self) -> NDArray[np.float64]:
+        """What moves, by the tracker of the perception node; as many rows as are in use."""
+        rows = self.tracker.step(self.world.scan, self.world.time, self.world.odom_pose)
+        return rows[:, :int((rows[:, :, 5] > 0.0).sum(axis=1).max(initial=0))]
+
     def situation(self) -> Situation:
         """`features`, and everything else that a policy may look at; call it in their place."""
         w = self.world
@@ -116,7 +124,7 @@ class ClosedLoop:
         features = self.features()
         return Situation(
             features, w.scan, to_base(self._goal, w.odom_pose), w.odom_pose, w.velocity,
-            self._applied, w.movers, fresh, self.deliberation, self.policy.robot, truth=w)
+            self._applied, self._moving, fresh, self.deliberation, self.policy.robot, truth=w)
 
     def advance(self, proposal: NDArray[np.floating]) -> Outcome:
         """Gate the proposed commands (B, 2) and drive one control step with what is left."""

@@ -1,19 +1,22 @@
 """Runs the encoder on the robot: fixed buffers in, entities out, errors counted.
 
-One call per observation and no allocation of device memory between calls. A modality that is
-missing is flagged to the network. Depth geometry does not depend on the network, so the camera
-scan from depth survives a network that answers nonsense.
+One call per observation and no allocation of device memory between calls. What moves comes from
+the tracker, all else from the network. A modality that is missing is flagged to the network. Depth
+geometry does not depend on the network, so the camera scan from depth survives a network that
+answers nonsense.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from karpathy_control.compute.device import open_device
@@ -23,9 +26,16 @@ from karpathy_control.contracts.layout import (
     EMBEDDING,
     ENTITY_CLASSES,
     ENTITY_FIELDS,
+    SECTOR_WIDTH,
     SECTORS,
 )
-from karpathy_control.contracts.types import Entities, FloatArray, Observation, Scan
+from karpathy_control.contracts.types import (
+    NANOSECONDS,
+    Entities,
+    FloatArray,
+    Observation,
+    Scan,
+)
 from karpathy_control.perception.camera_scan import (
     scan_from_depth,
     scan_from_network,
@@ -43,10 +53,12 @@ from karpathy_control.perception.encoder import (
 from karpathy_control.perception.history import History
 from karpathy_control.perception.novelty import Novelty, pooled
 from karpathy_control.perception.onnx_session import OnnxSession, export
+from karpathy_control.perception.tracker import FIELDS, Tracker
 
 WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
 _CLASSES = len(ENTITY_CLASSES)
+_MOVING = ENTITY_CLASSES.index('moving')
 _FREE = ENTITY_CLASSES.index('free')
 
 
@@ -129,11 +141,13 @@ class PerceptionRuntime:
                                         config.threads)
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
+        self._tracker = Tracker()
         self.novelty = Novelty(weights, self._device)
 
     def reset(self) -> None:
         """Forget earlier observations (time jumped, robot was moved)."""
         self._history.clear()
+        self._tracker.reset()
         self._had_image = False
 
     def warm_up(self) -> None:
@@ -142,6 +156,7 @@ class PerceptionRuntime:
             tensor.copy_(empty)
         for _ in range(WARM_UP_STEPS):
             self._infer()
+        self._tracker.warm_up()
 
     def step(self, observation: Observation) -> Entities:
         """Encode one observation; image, depth, scan and IMU may each be None.
@@ -153,6 +168,7 @@ class PerceptionRuntime:
         self._fill(observation)
         row, score = self._infer()
         ranges = None if observation.scan is None else observation.scan.ranges
+        moving = self._moving(observation)
         self._history.push(observation.state, ranges)
         geometry = None if observation.depth_points is None else scan_from_depth(
             observation.depth_points)
@@ -161,6 +177,7 @@ class PerceptionRuntime:
         if not finite:
             self.errors += 1
             table = np.zeros((SECTORS, len(ENTITY_FIELDS)), np.float32)
+            _enter(moving, table)
             relations = np.full((SECTORS, SECTORS), 1.0 / SECTORS, np.float32)
             return Entities(observation.stamp, table, relations, geometry,
                             self._extras(start, geometry is not None), unsure=True)
@@ -171,6 +188,7 @@ class PerceptionRuntime:
                 observation.stamp, sigmoid(out['camera'][..., 0]), np.exp(out['camera'][..., 1]),
                 self.config.robot.camera_pose, self.config.min_confidence, PRESENT_WITHIN)
         table = self._table(out)
+        _enter(moving, table)
         extras = self._extras(start, geometry is not None)
         extras['presence_entropy_bits'] = entropy_bits(table[:, 6])
         extras['ood'] = score
@@ -180,6 +198,16 @@ class PerceptionRuntime:
                         learned if geometry is None else geometry, extras,
                         unsure=score > self.config.unsure_above
                         or (self._had_image and observation.image is None))
+
+    def _moving(self, observation: Observation) -> NDArray[np.float64]:
+        """Tracked rows (k, FIELDS) of one observation; none without a scan or a finite pose."""
+        state = observation.state
+        if observation.scan is None or not all(map(math.isfinite, (state.x, state.y, state.yaw))):
+            return np.zeros((0, FIELDS))
+        rows = self._tracker.step(
+            observation.scan.ranges[None], [observation.stamp / NANOSECONDS],
+            [(state.x, state.y, state.yaw)])[0]
+        return rows[rows[:, 5] > 0.0]
 
     def _extras(self, start: float, from_depth: bool) -> dict[str, float]:
         return {'inference_ms': (time.perf_counter() - start) * 1e3,
@@ -240,12 +268,20 @@ class PerceptionRuntime:
         table = np.empty((SECTORS, len(ENTITY_FIELDS)), np.float32)
         table[:, 0], table[:, 1] = distance * np.cos(bearing), distance * np.sin(bearing)
         table[:, 2] = np.maximum(out['height'], 0.0)
-        table[:, 3:5] = out['velocity']
+        table[:, 3:5] = 0.0  # the tracker says what moves
         table[:, 5] = out['radius']
         table[:, 6] = sigmoid(out['presence'])
         table[:, 7] = np.where(table[:, 6] >= NAMED_FROM, out['classes'].argmax(1), _FREE)
         table[:, 8:] = out['embedding']
         return table
+
+
+def _enter(moving: NDArray[np.float64], table: FloatArray) -> None:
+    """Write tracked rows (k, FIELDS) into the entities of their sectors, the nearest last."""
+    for x, y, vx, vy, radius, confidence in moving[::-1]:
+        row = table[int((math.atan2(y, x) + math.pi) / SECTOR_WIDTH) % SECTORS]
+        row[0], row[1], row[3], row[4], row[5] = x, y, vx, vy, radius
+        row[6], row[7] = max(row[6], confidence), _MOVING
 
 
 def _disagreement(learned: Scan, geometry: Scan) -> float:

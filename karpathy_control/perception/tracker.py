@@ -1,11 +1,12 @@
 """What moves, and how fast: discs followed through lidar scans, for a batch of robots.
 
 A scan is cut into segments where it jumps. A segment is a candidate where it is small, and where
-some of its points lie in space that a scan half a second ago saw free: what merely comes out from
-behind something lies in space that nobody saw. Candidates are followed by Kalman filters with
-constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6); one is said to move when its speed
-stands out of its uncertainty. No learning: the encoder's own velocity is no better than zero
-(doc/log.md). The very kernel runs in the batched world and on the robot.
+some of its points lie in space that a scan half a second ago saw free, or a place before it that
+was taken then is free now: what merely comes out from behind something does neither. Candidates
+are followed by Kalman filters with constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6);
+one is said to move when its speed stands out of its uncertainty. No learning: the encoder's own
+velocity is no better than zero (doc/log.md). The very kernel runs in the batched world and on the
+robot.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
 from karpathy_control.mapping.jit import kernel
 
 TRACKS = 16  # per robot, at most
-KEPT = 12  # scans of the past: half a second at 20 Hz and some
+ROWS = 8  # of what moves, the nearest
+KEPT = 22  # scans of the past: a second at 20 Hz and some
 FIELDS = 6  # x y vx vy radius confidence, as policies take moving entities
 
 LARGEST = 1.3  # m, chord of a segment that may be one thing that moves
 JUMP = 0.12  # m between neighbours that parts two segments; grows with the range
 JUMP_PER_BEAM = 3.0  # and by this many beam spacings
-PAST_AGE = 0.5  # s: what is compared with
-NEW = 0.1  # m nearer than what was seen there: free space then
+PAST_AGES = (0.5, 1.0)  # s: what is compared with; the longer shows what is slow
+NEW = 0.1  # m in front of what was seen there: free space then
+LEFT = 1.5  # m behind the place that is free now, at most, where what was there may be
 BEAMS_OFF = 2  # bearings that a pose may be off between two scans
 LARGEST_RADIUS, SMALLEST_RADIUS = 0.8, 0.05  # m
 USUAL_RADIUS = 0.25  # m, where no side of a thing says how large it is
 
-ACCELERATION = 1.5  # m/s^2, standard deviation of the white acceleration of a thing
+ACCELERATION = 1.0  # m/s^2, standard deviation of the white acceleration of a thing
 NOISE, NOISE_PER_RANGE = 0.02, 0.007  # m and its growth with range: a seventh of a beam spacing
 HIDDEN_NOISE = 3.0  # times, where one side is hidden
 START_SPEED = 1.2  # m/s, standard deviation of the speed of what was just found
@@ -40,9 +43,9 @@ GATE = 0.35  # m, and three standard deviations, between where a thing is and sh
 FORGET = 1.0  # s without a look before a thing is given up
 EVIDENCE_LEFT = 0.85  # of the evidence, after each look
 NEEDED_EVIDENCE = 0.25  # new points per look, summed up as they fade
-NEEDED_LOOKS = 4
+NEEDED_LOOKS, SLOW_LOOKS = 3, 6  # before a thing moves clearly, or at all
 SLOWEST = 0.15  # m/s
-SIGMAS = 2.5  # by which the speed must stand out
+CLEARLY = 2.5  # standard deviations by which the speed stands out; one after SLOW_LOOKS
 SLOW_AGAIN = 0.1  # m/s: below it what moved stands
 
 (ALIVE, X, Y, VX, VY, PP, PV, VV, RADIUS, LOOKS, SEEN, EVIDENCE, MOVES) = range(13)
@@ -91,30 +94,43 @@ def _disc(scan, first, count, left_free, right_free, known, out):
 
 
 @kernel
-def _new_points(scan, first, count, cosines, sines, pose, past, past_pose):
-    """Share of a segment's points that lie in what `past` (n,) m, from past_pose, saw free."""
+def _compare(scan, cosines, sines, pose, past, past_pose, signs):
+    """Mark the beams of a scan that say that something moved since a past one, in signs (n,).
+
+    A hit that lies in what the past one saw free came there; and where a past hit is now seen
+    through, what was there may be the thing behind, a little farther away.
+    """
     n = scan.shape[0]
     step = 2.0 * math.pi / n
     c, s = math.cos(pose[2]), math.sin(pose[2])
     pc, ps = math.cos(past_pose[2]), math.sin(past_pose[2])
-    new = 0
-    for k in range(count):
-        i = (first + k) % n
-        bx, by = scan[i] * cosines[i], scan[i] * sines[i]
-        dx = pose[0] + c * bx - s * by - past_pose[0]
-        dy = pose[1] + s * bx + c * by - past_pose[1]
-        x, y = pc * dx + ps * dy, pc * dy - ps * dx
-        distance = math.sqrt(x * x + y * y)
-        bin_ = int((math.atan2(y, x) + math.pi) / step)
-        seen = True
-        for o in range(-BEAMS_OFF, BEAMS_OFF + 1):
-            r = past[(bin_ + o) % n]
-            if not r > distance + NEW:  # nearer, or nobody looked
-                seen = False
-                break
-        if seen:
-            new += 1
-    return new / count
+    for i in range(n):
+        if scan[i] > 0.0 and scan[i] < np.inf:
+            x, y = scan[i] * cosines[i], scan[i] * sines[i]
+            dx = pose[0] + c * x - s * y - past_pose[0]
+            dy = pose[1] + s * x + c * y - past_pose[1]
+            x, y = pc * dx + ps * dy, pc * dy - ps * dx
+            if _seen_through(past, x, y, step):
+                signs[i] = True
+        if past[i] > 0.0 and past[i] < np.inf:
+            x, y = past[i] * cosines[i], past[i] * sines[i]
+            dx = past_pose[0] + pc * x - ps * y - pose[0]
+            dy = past_pose[1] + ps * x + pc * y - pose[1]
+            x, y = c * dx + s * dy, c * dy - s * dx
+            k = int((math.atan2(y, x) + math.pi) / step) % n
+            if _seen_through(scan, x, y, step) and scan[k] < math.sqrt(x * x + y * y) + LEFT:
+                signs[k] = True
+
+
+@kernel
+def _seen_through(scan, x, y, step):
+    """Whether every beam about the bearing of a point in the scan's base goes well past it."""
+    distance = math.sqrt(x * x + y * y)
+    k = int((math.atan2(y, x) + math.pi) / step)
+    for o in range(-BEAMS_OFF, BEAMS_OFF + 1):
+        if not scan[(k + o) % scan.shape[0]] > distance + NEW:  # nearer, or nobody looked
+            return False
+    return True
 
 
 @kernel
@@ -154,8 +170,10 @@ def _update(t, x, y, noise, radius, whole, new, now):
     t[EVIDENCE] = EVIDENCE_LEFT * t[EVIDENCE] + new
     speed = math.sqrt(t[VX] * t[VX] + t[VY] * t[VY])
     if t[MOVES] == 0.0:
-        if (t[LOOKS] >= NEEDED_LOOKS and t[EVIDENCE] > NEEDED_EVIDENCE and speed > SLOWEST
-                and speed > SIGMAS * math.sqrt(t[VV])):
+        sure = speed > CLEARLY * math.sqrt(t[VV]) or (
+            t[LOOKS] >= SLOW_LOOKS and speed > math.sqrt(t[VV]))
+        if (sure and t[LOOKS] >= NEEDED_LOOKS and t[EVIDENCE] > NEEDED_EVIDENCE
+                and speed > SLOWEST):
             t[MOVES] = 1.0
     elif speed < SLOW_AGAIN:
         t[MOVES] = 0.0
@@ -176,7 +194,7 @@ def _matching(tracks, taken, x, y):
 
 
 @kernel
-def _segment(scan, first, count, cosines, sines, pose, past, past_pose, now, tracks, taken, disc):
+def _segment(scan, first, count, cosines, sines, pose, signs, now, tracks, taken, disc):
     """Follow the thing behind one segment, or begin to."""
     n = scan.shape[0]
     a, b = first, (first + count - 1) % n
@@ -197,7 +215,9 @@ def _segment(scan, first, count, cosines, sines, pose, past, past_pose, now, tra
         _disc(scan, first, count, left_free, right_free, tracks[k, RADIUS], disc)
         bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
         x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
-    new = _new_points(scan, first, count, cosines, sines, pose, past, past_pose)
+    new = 0.0
+    for i in range(count):
+        new += signs[(first + i) % n] / count
     noise = (NOISE + NOISE_PER_RANGE * disc[1]) * (1.0 if whole else HIDDEN_NOISE)
     if k >= 0:
         taken[k] = True
@@ -219,7 +239,7 @@ def _segment(scan, first, count, cosines, sines, pose, past, past_pose, now, tra
 
 @kernel
 def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
-    """Enter one scan and write what moves into rows (TRACKS, FIELDS), in base.
+    """Enter one scan and write what moves into rows (ROWS, FIELDS), in base, the nearest first.
 
     scans (KEPT, n) m, poses (KEPT, 3) and times (KEPT,) s, newest first, are the past and are
     moved on. A time that does not rise forgets everything.
@@ -228,12 +248,15 @@ def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, row
     if times[0] >= time:
         tracks[:] = 0.0
         times[:] = -np.inf
-    compared = -1
-    for k in range(KEPT):
-        if times[k] > -np.inf and (compared < 0 or abs(time - times[k] - PAST_AGE)
-                                   < abs(time - times[compared] - PAST_AGE)):
-            compared = k
-    if compared >= 0:
+    signs = np.zeros(scan.shape[0], np.bool_)
+    for p in range(len(PAST_AGES)):
+        compared, off = -1, PAST_AGES[p]  # nearer than this to the wanted age, or there is none
+        for k in range(KEPT):
+            if abs(time - times[k] - PAST_AGES[p]) < off:
+                compared, off = k, abs(time - times[k] - PAST_AGES[p])
+        if compared >= 0:
+            _compare(scan, cosines, sines, pose, scans[compared], poses[compared], signs)
+    if times[0] > -np.inf:
         _predict(tracks, time, time - times[0])
         n = scan.shape[0]
         taken = np.zeros(TRACKS, np.bool_)
@@ -252,26 +275,37 @@ def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, row
                                                 scan[(first + count) % n], step):
                 count += 1
             if scan[first] > 0.0 and scan[first] < np.inf:
-                _segment(scan, first, count, cosines, sines, pose, scans[compared],
-                         poses[compared], time, tracks, taken, disc)
+                _segment(scan, first, count, cosines, sines, pose, signs, time, tracks, taken,
+                         disc)
             k += count
     for k in range(KEPT - 1, 0, -1):
         scans[k] = scans[k - 1]
         poses[k] = poses[k - 1]
         times[k] = times[k - 1]
     scans[0], poses[0], times[0] = scan, pose, time
+    _tell(tracks, pose, rows)
+
+
+@kernel
+def _tell(tracks, pose, rows):
+    """Write the moving tracks into rows, the nearest first."""
     c, s = math.cos(pose[2]), math.sin(pose[2])
-    count = 0
-    for k in range(TRACKS):
-        t = tracks[k]
-        if t[ALIVE] == 0.0 or t[MOVES] == 0.0:
-            continue
+    told = np.zeros(TRACKS, np.bool_)
+    for row in range(ROWS):
+        best, least = -1, np.inf
+        for k in range(TRACKS):
+            off = (tracks[k, X] - pose[0]) ** 2 + (tracks[k, Y] - pose[1]) ** 2
+            if tracks[k, ALIVE] > 0.0 and tracks[k, MOVES] > 0.0 and not told[k] and off < least:
+                best, least = k, off
+        if best < 0:
+            break
+        told[best] = True
+        t, out = tracks[best], rows[row]
         dx, dy = t[X] - pose[0], t[Y] - pose[1]
-        rows[count, 0], rows[count, 1] = c * dx + s * dy, c * dy - s * dx
-        rows[count, 2], rows[count, 3] = c * t[VX] + s * t[VY], c * t[VY] - s * t[VX]
-        rows[count, 4] = t[RADIUS]
-        rows[count, 5] = max(0.5, 1.0 - math.sqrt(t[VV]))
-        count += 1
+        out[0], out[1] = c * dx + s * dy, c * dy - s * dx
+        out[2], out[3] = c * t[VX] + s * t[VY], c * t[VY] - s * t[VX]
+        out[4] = t[RADIUS]
+        out[5] = max(0.5, 1.0 - math.sqrt(t[VV]))
 
 
 @kernel
@@ -302,13 +336,19 @@ class Tracker:
         self._scans = np.full((batch, KEPT, SCAN_BEAMS), np.nan, np.float32)
         self._poses = np.zeros((batch, KEPT, 3))
         self._times = np.full((batch, KEPT), -np.inf)
-        self._rows = np.zeros((batch, TRACKS, FIELDS))
+        self._rows = np.zeros((batch, ROWS, FIELDS))
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""
         which = slice(None) if index is None else np.asarray(index)
         self._tracks[which] = 0.0
         self._times[which] = -np.inf
+
+    def warm_up(self) -> None:
+        """Compile the kernels, or load them from the cache; then forget."""
+        self.step(np.full((self.batch, SCAN_BEAMS), np.nan), np.zeros(self.batch),
+                  np.zeros((self.batch, 3)))
+        self.reset()
 
     def step(self, scan: ArrayLike, time: ArrayLike, pose: ArrayLike) -> NDArray[np.float64]:
         """Enter a scan of every robot and say what moves.
@@ -318,8 +358,8 @@ class Tracker:
             time: (B,) s, rising; one that does not rise forgets what was before.
             pose: (B, 3) x y yaw in odom. A row that is not finite is an error (ValueError).
 
-        Returns (B, TRACKS, FIELDS): x y (m, base), vx vy (m/s over ground, base), radius (m),
-        confidence (0: no more rows). The array is written again by the next call.
+        Returns (B, ROWS, FIELDS): x y (m, base), vx vy (m/s over ground, base), radius (m),
+        confidence (0: no more rows), the nearest first. The next call writes to the same array.
 
         """
         scan = np.ascontiguousarray(scan, np.float32)

@@ -44,8 +44,8 @@ ARC_GROUPS = 9
 
 # columns of a result
 (R_V, R_W, R_CLEARANCE, R_CONTACT, R_ADMISSIBLE, R_COST, R_NOSE, R_X, R_Y, R_YAW, R_SCORE,
- R_OK, R_END_CLEARANCE) = range(13)
-RESULTS = 13
+ R_OK, R_END_CLEARANCE, R_MET) = range(14)
+RESULTS = 14
 
 CLEARANCE_COST = 0.5  # m of path at clearance 0
 TIGHT_COST = 0.5  # m of path at clearance 0, on top
@@ -54,6 +54,10 @@ TURN_CHANGE_COST = 0.06  # m of path for a change by the whole turning range
 NOSE_WEIGHT = 0.6
 SPIN_COST = 0.05  # m of path
 COMMITMENT = 0.3  # m of path by which another must be better than a manoeuvre that was begun
+MEETING_STEPS = 35  # of STEP, that moving things are looked ahead for
+MEETING_MARGIN, MEETING_GROWTH = 0.12, 0.08  # m, and m/s: what nobody knows of where they go
+MEETING_COST = 4.0  # m of path for meeting one at the end of that time; twice as much at once
+NEAR_MISS, NEAR_MISS_COST = 0.4, 1.0  # m beyond the margin, and m of path for touching it
 REACTION = 0.2  # s between seeing and braking, in a system without a fault
 BRAKE_SHARE = 0.8  # of the deceleration that the base reaches for certain
 GOAL_BRAKE_SHARE = 0.5
@@ -186,17 +190,26 @@ def footprint_clearance(slabs, px, py, count, x, y, c, s, work):
 
 @kernel
 def mover_clearance(slabs, movers, t, x, y, c, s):
-    """Least signed distance from the footprint to the moving discs after t seconds, m."""
+    """Least signed distance from the footprint to the moving discs after t seconds, m.
+
+    Exact for a rectangle; for another polygon below the true one beyond a corner.
+    """
     least = 10.0
+    right = slabs.shape[0] == 2 and abs(slabs[0, 0] * slabs[1, 0]
+                                        + slabs[0, 1] * slabs[1, 1]) < 1e-9
     for m in range(movers.shape[0]):
         if not movers[m, 5] >= MOVER_CONFIDENCE:
             continue
         dx = movers[m, 0] + movers[m, 2] * t - x
         dy = movers[m, 1] + movers[m, 3] * t - y
         bx, by = c * dx + s * dy, -s * dx + c * dy
-        d = -1e3
+        d, square = -1e3, 0.0
         for k in range(slabs.shape[0]):
-            d = max(d, abs(slabs[k, 0] * bx + slabs[k, 1] * by - slabs[k, 2]) - slabs[k, 3])
+            off = abs(slabs[k, 0] * bx + slabs[k, 1] * by - slabs[k, 2]) - slabs[k, 3]
+            d = max(d, off)
+            square += max(off, 0.0) ** 2
+        if right and d > 0.0:
+            d = math.sqrt(square)
         least = min(least, d - movers[m, 4])
     return least
 
@@ -210,9 +223,8 @@ def towards(value, target, rise, fall):
 
 @kernel
 def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
-             movers, start_clearance, goal, arrival, field, field_origin, cell, pose, work,
-             result):
-    """Roll one command out and describe it in `result` (RESULTS,).
+             start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
+    """Roll one command out among what stands and describe it in `result` (RESULTS,).
 
     limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration,
     reaction), the last in s between seeing and braking, the others in m, s and rad; radius:
@@ -251,12 +263,9 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
         swept = abs(mean_w) * STEP
         known -= moved + swept * radius
         c, s = math.cos(yaw), math.sin(yaw)
-        d = 10.0
-        if movers.shape[0] > 0:
-            d = mover_clearance(slabs, movers, t, x, y, c, s)
-        if known < SOFT:  # otherwise nothing static can have come nearer than SOFT
+        if known < SOFT:  # otherwise nothing can have come nearer than SOFT
             known = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
-        d = min(d, known)
+        d = known
         if d < contact_at:
             contact = t
             contact_path = travelled
@@ -308,6 +317,40 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
 
 
 @kernel
+def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, stop_at):
+    """When a command meets something that moves, s (inf: never), and how near it comes, m.
+
+    The command is kept up for MEETING_STEPS, or until `stop_at` (s), where the robot then stands:
+    who moves comes to a robot that stands, too. A disc goes on as it goes, and what nobody knows
+    of its way grows with time.
+    """
+    v, w = velocity[0], velocity[1]
+    x, y, yaw = 0.0, 0.0, 0.0
+    least = 10.0
+    for k in range(MEETING_STEPS):
+        t = (k + 1) * STEP
+        target_v, target_w = applied[0], applied[1]
+        if t >= stop_at:
+            target_v, target_w = 0.0, 0.0
+        elif t > DELAY + 1e-9:
+            target_v, target_w = v_command, w_command
+        new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
+        new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
+        mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
+        v, w = new_v, new_w
+        middle = yaw + 0.5 * mean_w * STEP
+        x += mean_v * STEP * math.cos(middle)
+        y += mean_v * STEP * math.sin(middle)
+        yaw += mean_w * STEP
+        d = (mover_clearance(slabs, movers, t, x, y, math.cos(yaw), math.sin(yaw))
+             - MEETING_MARGIN - MEETING_GROWTH * t)
+        if d < 0.0:
+            return t, 0.0
+        least = min(least, d)
+    return np.inf, least
+
+
+@kernel
 def _same_manoeuvre(fan, a, b):
     """Whether two candidates both reverse, or both turn on the spot to the same side."""
     if fan[a, 0] < 0.0 or fan[b, 0] < 0.0:
@@ -326,14 +369,13 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
     gone on with unless another is clearly better: which seems best there changes with every bit
     of motion, and a robot that follows each change only trembles.
     """
-    start = min(footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    start = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
     best, best_score = -1, np.inf
     for a in range(fan.shape[0]):
         v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
         w = fan[a, 1] * limits[2]
-        roll_out(v, w, velocity, applied, limits, slabs, radius, px, py, count, movers, start,
-                 goal, arrival, field, field_origin, cell, pose, work, results[a])
+        roll_out(v, w, velocity, applied, limits, slabs, radius, px, py, count, start, goal,
+                 arrival, field, field_origin, cell, pose, work, results[a])
         # The end counts as well: from beside a wall all minima are alike, but some arcs leave it.
         room = max(0.5 * (results[a, R_CLEARANCE] + results[a, R_END_CLEARANCE]), 0.0)
         close = max(0.0, 1.0 - room / SOFT)
@@ -346,6 +388,15 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
             score += SPIN_COST
         if last >= 0 and _same_manoeuvre(fan, a, last):
             score -= COMMITMENT
+        results[a, R_MET] = np.inf
+        if movers.shape[0] > 0:
+            met, near = meeting(v, w, velocity, applied, limits, slabs, movers,
+                                results[a, R_CONTACT] - STEP)
+            results[a, R_MET] = met
+            if met < np.inf:
+                score += MEETING_COST * (2.0 - met / (MEETING_STEPS * STEP))
+            else:
+                score += NEAR_MISS_COST * max(0.0, 1.0 - near / NEAR_MISS) ** 2
         results[a, R_SCORE] = score
         if results[a, R_OK] > 0.0 and score < best_score:
             best, best_score = a, score

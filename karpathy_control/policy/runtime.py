@@ -47,7 +47,7 @@ _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confide
 def moving_entities(entities: Entities | None) -> NDArray[np.float64]:
     """Rows x y vx vy radius confidence of what surely moves. Shape: (MOVERS, 6), base."""
     rows = np.zeros((MOVERS, MOVER_FIELDS))
-    if entities is None or entities.unsure or not len(entities.table):
+    if entities is None or not len(entities.table):
         return rows
     table = entities.table
     moving = table[(table[:, _LABEL] == _MOVING) & (table[:, _CONFIDENCE] > 0.0)][:, _COLUMNS]

@@ -146,7 +146,7 @@ def arc_tokens(fan, results, best, here, limits, tokens):
         row[0] = _unit(r[f.R_V], limits[0])
         row[1] = _unit(r[f.R_W], limits[2])
         row[2] = _unit(r[f.R_CLEARANCE], 2.0 * f.SOFT)
-        row[3] = _unit(min(r[f.R_CONTACT], f.STEPS * f.STEP), f.STEPS * f.STEP)
+        row[3] = _unit(min(r[f.R_CONTACT], r[f.R_MET], f.STEPS * f.STEP), f.STEPS * f.STEP)
         row[4] = _unit(r[f.R_ADMISSIBLE], limits[0])
         row[5] = _unit(r[f.R_COST] - here, COST)
         row[6] = _unit(r[f.R_NOSE], 1.5 * f.NOSE)

@@ -31,17 +31,15 @@ HISTORY = math.ceil(MAX_DELAY / CONTROL_STEP) + 1  # commands on their way to th
 CLEARANCE_HORIZON = 1.0  # m, clearance is reported up to here
 CAMERA_NEAREST = 0.45  # m from base: nearer, a low obstacle is under the image
 CAMERA_SECTOR = 10  # beams that are missed together
-MOVER_RANGE = 6.0  # m, farther movers are not perceived
 CAMERA_HALF = math.radians(45.0)  # half of the camera's view, about base
 
 # columns of the per-slot traits drawn at reset
 (DELAY, ACCELERATION, DECELERATION, TURN_ACCELERATION, SLIP, TURN_SLIP, DRIFT, TURN_DRIFT,
- SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE, DEPTH_NOISE,
- MOVER_MISS, MOVER_NOISE, MOVER_SPEED_NOISE) = range(18)
+ SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE,
+ DEPTH_NOISE) = range(15)
 TRAITS = ('delay', 'acceleration', 'deceleration', 'turn_acceleration', 'slip', 'turn_slip',
           'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_noise',
-          'camera_miss', 'camera_range', 'depth_noise', 'mover_miss', 'mover_noise',
-          'mover_speed_noise')
+          'camera_miss', 'camera_range', 'depth_noise')
 
 _NORMAL = np.random.default_rng(20240229).standard_normal(1 << 14).astype(np.float32)
 
@@ -64,8 +62,7 @@ class BatchedWorld:
     part says; depth_points (B, 2 C, 2) m in base and their depth_kind (B, 2 C), what filtered
     depth says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from
     the footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
-    reset; contact_speed (B,) m/s of the robot when it happened; movers (B, M, 6) what is perceived
-    of moving things, x y vx vy in base (velocity over ground), radius, confidence.
+    reset; contact_speed (B,) m/s of the robot when it happened; mover_xy (B, M, 2) m, world.
     """
 
     def __init__(self, bank: Bank, batch: int, robot: RobotConfig,
@@ -97,7 +94,6 @@ class BatchedWorld:
         self.contact = np.zeros(batch, np.bool_)
         self.contact_speed = np.zeros(batch)
         self.mover_xy = np.zeros((batch, movers, 2))
-        self.movers = np.zeros((batch, movers, 6))
         self._wheel = np.zeros((batch, 2))
         self._history = np.zeros((batch, HISTORY, 2))
         self._traits = np.zeros((batch, len(TRAITS)))
@@ -164,14 +160,12 @@ class BatchedWorld:
         t[CAMERA_NOISE], t[CAMERA_MISS] = (rng.uniform(*v.camera_noise),
                                            rng.uniform(*v.camera_miss))
         t[CAMERA_RANGE], t[DEPTH_NOISE] = rng.uniform(*v.camera_range), rng.uniform(*v.depth_noise)
-        t[MOVER_MISS], t[MOVER_NOISE] = rng.uniform(*v.mover_miss), rng.uniform(*v.mover_noise)
-        t[MOVER_SPEED_NOISE] = rng.uniform(*v.mover_speed_noise)
         self._random[slot] = rng.integers(0, 2**63, dtype=np.uint64)
 
     def _sense(self, slots: NDArray[np.int64]) -> None:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
-               self.depth_points, self.clearance, self.mover_xy, self.movers, self._traits,
+               self.depth_points, self.clearance, self.mover_xy, self._traits,
                self._random, self._bearings, self._cosine, self._sine, self._footprint,
                self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
                b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
@@ -273,41 +267,9 @@ def _uniform(random, i):
     return float(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
-def _perceive_movers(i, time, pose, scan, t, random, movers, keyframes, keyframe_count,
-                     mover_count, xy, normal, perceived):
-    """Fill perceived (M, 6) with the movers that the (still exact) scan shows, with errors."""
-    perceived[:] = 0.0
-    if mover_count == 0:
-        return
-    before = np.zeros_like(xy)
-    place_movers(time - CONTROL_STEP, movers, keyframes, keyframe_count, mover_count, before)
-    size, beams = normal.shape[0], scan.shape[0]
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    for j in range(mover_count):
-        dx, dy = xy[j, 0] - pose[0], xy[j, 1] - pose[1]
-        x, y = c * dx + s * dy, c * dy - s * dx
-        distance = math.sqrt(x * x + y * y)
-        beam = int((math.atan2(y, x) + math.pi) * beams / (2.0 * math.pi)) % beams
-        hidden = scan[beam] < distance - movers[j, 1] - 0.1
-        out = abs(math.atan2(y, x)) > 0.5 * t[LIDAR_FOV]
-        missed = _uniform(random, i) < t[MOVER_MISS]
-        offset = int(_uniform(random, i) * size)
-        if distance > MOVER_RANGE or hidden or out or missed:
-            continue
-        vx = (xy[j, 0] - before[j, 0]) / CONTROL_STEP
-        vy = (xy[j, 1] - before[j, 1]) / CONTROL_STEP
-        perceived[j, 0] = x + normal[offset] * t[MOVER_NOISE]
-        perceived[j, 1] = y + normal[(offset + 1) % size] * t[MOVER_NOISE]
-        perceived[j, 2] = c * vx + s * vy + normal[(offset + 2) % size] * t[MOVER_SPEED_NOISE]
-        perceived[j, 3] = c * vy - s * vx + normal[(offset + 3) % size] * t[MOVER_SPEED_NOISE]
-        perceived[j, 4] = movers[j, 1]
-        perceived[j, 5] = 1.0
-
-
 @kernel(parallel=True)
 def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
-           perceived, traits, random, bearings, cosine, sine, footprint, reach, low, high,
+           traits, random, bearings, cosine, sine, footprint, reach, low, high,
            lidar_height, circles, circle_count, boxes, box_count, movers, keyframes,
            keyframe_count, mover_count, normal):
     """Fill scans, depth points and clearance of the given slots."""
@@ -325,8 +287,6 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
         cast(scan[i], cosine, sine, true_pose[i], lidar_height, lidar_height, circles[u],
              circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u],
              SCAN_RANGE_MAX)
-        _perceive_movers(i, time[i], true_pose[i], scan[i], t, random, movers[u], keyframes[u],
-                         keyframe_count[u], mover_count[u], mover_xy[i], normal, perceived[i])
         offset = int(_uniform(random, i) * size)
         stride = 2 * int(_uniform(random, i) * 512) + 1  # odd, so that noise does not repeat
         # a uniform number in each beam would cost more than the beams: skip ahead instead

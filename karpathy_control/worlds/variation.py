@@ -30,9 +30,6 @@ class Variation:
     camera_miss: Range = (0.0, 0.03)  # share of ten-degree sectors seen as free in a frame
     camera_range: Range = (4.0, 4.0)  # m
     depth_noise: Range = (0.0, 0.01)  # standard deviation as a share of the distance
-    mover_miss: Range = (0.0, 0.3)  # share of frames in which a visible mover is not perceived
-    mover_noise: Range = (0.0, 0.08)  # m, standard deviation of a perceived mover's position
-    mover_speed_noise: Range = (0.0, 0.25)  # m/s, standard deviation of its perceived velocity
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -1,4 +1,6 @@
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,14 @@ from safetensors.torch import save_file
 from karpathy_control.contracts.card import WeightsError, write_card
 from karpathy_control.contracts.config import PerceptionConfig, from_mapping
 from karpathy_control.contracts.layout import (
+    ENTITY_CLASSES,
     ENTITY_FIELDS,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     IMU_SAMPLES,
     SCAN_BEAMS,
     SECTORS,
+    scan_bearings,
 )
 from karpathy_control.contracts.types import DepthPoints, Observation, Scan, State
 from karpathy_control.perception.encoder import Encoder, EncoderShape
@@ -129,3 +133,32 @@ def test_weights_that_do_not_fit_their_card_are_refused(weights):
 def test_entropy():
     assert entropy_bits(np.array([0.5, 0.5], np.float32)) == pytest.approx(1.0)
     assert entropy_bits(np.array([0.0, 1.0], np.float32)) < 1e-4
+
+
+def test_what_moves_comes_from_the_tracker_and_goes_into_its_sector(weights):
+    # a post of 0.3 m crosses ahead at 1 m/s, 2 m away: at (2, 0.5) after 1.5 s
+    runtime = PerceptionRuntime(weights, PerceptionConfig())
+    bearings = scan_bearings().astype(float)
+    for k in range(31):
+        stamp, y = k * 50_000_000, -1.0 + 0.05 * k
+        along = 2.0 * np.cos(bearings) + y * np.sin(bearings)
+        under = 0.3**2 - (4.0 + y * y - along**2)
+        ranges = np.where((under > 0) & (along > 0), along - np.sqrt(np.maximum(under, 0)), np.inf)
+        scan = Scan(stamp, ranges.astype(np.float32), 10.0)
+        entities = runtime.step(observation(stamp, scan=scan))
+    moving = entities.table[np.hypot(entities.table[:, 3], entities.table[:, 4]) > 0.0]
+    assert len(moving) == 1
+    assert moving[0, :2] == pytest.approx((2.0, 0.5), abs=0.05)
+    assert moving[0, 3:5] == pytest.approx((0.0, 1.0), abs=0.15)
+    assert moving[0, ENTITY_FIELDS.index('label')] == ENTITY_CLASSES.index('moving')
+    # bearing atan2(0.5, 2) = 14 degrees: sector (180 + 14) / 10
+    assert np.flatnonzero(np.hypot(*entities.table[:, 3:5].T) > 0.0) == [19]
+    runtime.reset()
+    assert not runtime.step(observation(0, scan=scan)).table[:, 3:5].any()
+
+
+def test_a_pose_that_is_not_finite_moves_nothing(weights):
+    state = State(0, float('nan'), 0, 0, 0, 0)
+    entities = PerceptionRuntime(weights, PerceptionConfig()).step(
+        replace(observation(), state=state))
+    assert not entities.table[:, 3:5].any()

@@ -4,7 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from planar import contact, drive, scan_of
+from shapely import affinity
+from shapely.geometry import Point, Polygon
 
 from karpathy_control.contracts.config import PolicyConfig, from_mapping
 from karpathy_control.policy import fan as f
@@ -49,13 +53,13 @@ def test_contact_of_a_triangle_agrees_with_half_planes():
             assert (clearance(point[None], 0.0, 0.0, 0.0, slabs) < 0.0) == (depth > 0.0)
 
 
-def roll(v, w, velocity, points, start=10.0, applied=None, movers=NOBODY, limits=LIMITS):
+def roll(v, w, velocity, points, start=10.0, applied=None, limits=LIMITS):
     px = np.zeros(f.POINTS, np.float32)
     py, work = px.copy(), np.zeros(f.POINTS, np.int32)
     px[:len(points)], py[:len(points)] = points[:, 0], points[:, 1]
     result = np.zeros(f.RESULTS)
     f.roll_out(v, w, np.array(velocity), np.array(applied or velocity), limits, SLABS,
-               CONFIG.robot.circumscribed_radius, px, py, len(points), movers, start,
+               CONFIG.robot.circumscribed_radius, px, py, len(points), start,
                (100.0, 0.0), 0.2, np.zeros((32, 32), np.float32), np.zeros(2, np.int64), 0.1,
                np.zeros(3), work, result)
     return result
@@ -156,13 +160,52 @@ def test_skipped_checks_never_hide_a_contact():
     assert met > 10
 
 
+def met(v, w, movers, stop_at=np.inf):
+    return f.meeting(v, w, np.array((v, w)), np.array((v, w)), LIMITS, SLABS, np.array(movers),
+                     stop_at)
+
+
 def test_a_moving_disc_is_met_where_it_will_be():
-    standing = np.array([[1.0, 2.0, 0.0, 0.0, 0.3, 1.0]])
-    crossing = np.array([[1.0, 1.2, 0.0, -1.2, 0.3, 1.0]])  # at (1, 0) after one second
-    assert roll(1.0, 0.0, (1.0, 0.0), np.zeros((0, 2)), movers=standing)[f.R_CONTACT] == np.inf
-    assert roll(1.0, 0.0, (1.0, 0.0), np.zeros((0, 2)), movers=crossing)[f.R_CONTACT] < 1.0
-    crossing[0, 5] = 0.1  # not believed
-    assert roll(1.0, 0.0, (1.0, 0.0), np.zeros((0, 2)), movers=crossing)[f.R_CONTACT] == np.inf
+    standing = [1.0, 2.0, 0.0, 0.0, 0.3, 1.0]
+    crossing = [1.0, 1.2, 0.0, -1.2, 0.3, 1.0]  # at (1, 0) after one second
+    assert met(1.0, 0.0, [standing])[0] == np.inf
+    assert met(1.0, 0.0, [crossing])[0] < 1.0
+    assert met(1.0, 0.0, [[*crossing[:5], 0.1]])[0] == np.inf  # not believed
+
+
+def test_who_moves_comes_to_a_robot_that_stands():
+    # front edge at 0.229 m: 2 - 0.229 - 0.3 = 1.471 m at 1 m/s, less the margin, which grows
+    # with t: t (1 + 0.08) > 1.471 - 0.12, at t = 1.251
+    coming = [2.0, 0.0, -1.0, 0.0, 0.3, 1.0]
+    assert met(0.0, 0.0, [coming])[0] == pytest.approx(1.3)
+    # so it does where the robot must stop for something that stands, but later
+    assert np.inf > met(-0.3, 0.0, [coming], stop_at=0.5)[0] > 1.3
+
+
+@given(v=st.floats(-0.5, 1.2), w=st.floats(-1.5, 1.5), seed=st.integers(0, 2**31))
+def test_meeting_agrees_with_exact_arcs_and_polygons(v, w, seed):
+    rng = np.random.default_rng(seed)
+    movers = np.column_stack((rng.uniform(-4, 4, (3, 2)), rng.uniform(-1.5, 1.5, (3, 2)),
+                              rng.uniform(0.1, 0.5, 3), np.ones(3)))
+    outline = Polygon(CONFIG.robot.polygon)
+    time, near = np.inf, np.inf
+    for k in range(1, f.MEETING_STEPS + 1):
+        t = k * f.STEP
+        x, y = (v * t, 0.0) if abs(w) < 1e-9 else (
+            v / w * math.sin(w * t), v / w * (1.0 - math.cos(w * t)))
+        body = affinity.translate(affinity.rotate(outline, w * t, origin=(0, 0),
+                                                  use_radians=True), x, y)
+        d = min(body.distance(Point(m[:2] + m[2:4] * t)) - m[4] for m in movers)
+        d -= f.MEETING_MARGIN + f.MEETING_GROWTH * t
+        near = min(near, d)
+        if d < 0.0 and time == np.inf:
+            time = t
+    found, least = met(v, w, movers)
+    # arcs are stepped with chords: after 3.5 s at 1.5 rad/s off by some millimetres
+    if abs(near) > 0.01:
+        assert (found < np.inf) == (time < np.inf)
+    if found == time == np.inf:
+        assert least == pytest.approx(near, abs=0.01)
 
 
 def command_for(circles, goal, velocity=(0.0, 0.0), config=CONFIG, moving=None):

@@ -164,16 +164,6 @@ def test_the_kernel_places_movers_as_the_world_does(mover):
         assert place[0] == pytest.approx(mover.position(t), abs=1e-5)  # packed in 32 bits
 
 
-def test_movers_are_perceived_in_base_unless_hidden():
-    mover = Mover.patrol(((3.0, 0.0), (3.0, 4.0)), 1.0, 0.3)
-    sim = batched(make_world(movers=(mover,)), start=(0.0, 0.0, math.pi / 2))
-    drive(sim, 0.0, 0.0, 20)  # now at (3, 1) moving along +y, which is ahead of the robot
-    np.testing.assert_allclose(sim.movers[0, 0], (1.0, -3.0, 1.0, 0.0, 0.3, 1.0), atol=1e-6)
-    wall = Box(1.5, 0.0, 0.1, 5.0)
-    sim = batched(make_world(movers=(mover,), boxes=(wall,)), start=(0.0, 0.0, math.pi / 2))
-    assert np.all(sim.movers == 0.0)
-
-
 def test_noise_has_the_stated_spread_and_share():
     variation = dataclasses.replace(none(), scan_noise=(0.05, 0.05), scan_drop=(0.1, 0.1))
     sim = batched(make_world(boxes=(Box(2.5, 0.0, 0.5, 30.0),)), variation)
