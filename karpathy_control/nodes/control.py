@@ -23,7 +23,7 @@ from karpathy_control.contracts.types import Action, Command, Pose2, State
 from karpathy_control.control.audit import AuditLog
 from karpathy_control.control.controller import Controller, Decision
 from karpathy_control.control.rules import EMPTY, load_rules
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
 from karpathy_control.nodes.spin import run
@@ -126,13 +126,13 @@ class ControlNode(LoopNode[ControlConfig]):
 
     def _on_depth_points(self, message: Any, received: int) -> None:
         x, y = self.config.robot.camera_pose[:2]
-        self._controller.on_depth_points(convert.depth_points(message, (x, y)), received)
+        self._controller.on_depth_points(clouds.depth_points(message, (x, y)), received)
 
     def _on_camera_scan(self, message: Any, received: int) -> None:
         self._controller.on_camera_scan(convert.layout_scan(message), received)
 
     def _on_entities(self, message: Any, received: int) -> None:
-        self._controller.on_entities(convert.entities_table(message), convert.unsure(message),
+        self._controller.on_entities(clouds.entities_table(message), clouds.unsure(message),
                                      convert.stamp_ns(message.header), received)
 
     def _on_action(self, message: Any, received: int) -> None:

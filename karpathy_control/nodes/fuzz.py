@@ -33,7 +33,7 @@ from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.contracts.types import NANOSECONDS, Command, Pose2, State
 from karpathy_control.control.controller import Decision
 from karpathy_control.control.supervisor import STOP_TIME
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.control import TICK, ControlNode
 from karpathy_control.nodes.convert import InvalidMessage
 from karpathy_control.nodes.hostile import MAKERS, Hostile
@@ -127,12 +127,12 @@ READ: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
     'layout_image': (convert.layout_image, _shape(*_IMAGE, 3)),
     'depth': (lambda m: convert.matrix(m, _IMAGE), _shape(*_IMAGE)),
     'imu': (lambda m: convert.matrix(m, _IMU), _shape(*_IMU)),
-    'depth_points': (lambda m: convert.depth_points(m, (0.0, 0.0)), _depth_points),
-    'entities_table': (convert.entities_table, lambda v: (
+    'depth_points': (lambda m: clouds.depth_points(m, (0.0, 0.0)), _depth_points),
+    'entities_table': (clouds.entities_table, lambda v: (
         _shape(SECTORS, len(ENTITY_FIELDS))(v), _table(len(ENTITY_FIELDS))(v))[0]),
     'time_ns': (lambda m: convert.time_ns(m.clock), lambda v: require(v >= 0, 'time')),
     'stamp_ns': (lambda m: convert.stamp_ns(m.header), lambda v: require(v >= 0, 'stamp')),
-    'unsure': (convert.unsure, lambda v: require(isinstance(v, bool), 'flag')),
+    'unsure': (clouds.unsure, lambda v: require(isinstance(v, bool), 'flag')),
     'bool': (lambda m: bool(m.data), lambda v: None),
 }
 # By key of hostile.MAKERS; where a node joins by stamp, the stamp is read on its own.

@@ -30,7 +30,7 @@ from karpathy_control.contracts.types import (
     Scan,
     State,
 )
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 
 GIANT = 4_000_000  # bytes, the most that one field really holds
 MANY = 64  # elements of a sequence that are changed at most
@@ -111,12 +111,12 @@ def _path(rng: random.Random, stamp: int) -> Any:
 def _points(rng: random.Random, stamp: int) -> Any:
     n = rng.randrange(12)
     kind = np.array([rng.choice((0.0, 1.0)) for _ in range(n)], np.float32)
-    return convert.depth_points_message(
+    return clouds.depth_points_message(
         DepthPoints(stamp, _floats(rng, 0.5, 5.0, n, 3), kind), 'base_link')
 
 
 def _entities(rng: random.Random, stamp: int) -> Any:
-    return convert.entities_message(_floats(rng, 0.0, 1.0, SECTORS, len(ENTITY_FIELDS)), stamp,
+    return clouds.entities_message(_floats(rng, 0.0, 1.0, SECTORS, len(ENTITY_FIELDS)), stamp,
                                     'base_link')
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import PerceptionConfig
 from karpathy_control.contracts.types import Observation
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.joined import JoinedNode
 from karpathy_control.nodes.spin import run
@@ -38,7 +38,7 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
             'depth': lambda m: convert.matrix(m, convert.IMAGE_SHAPE),
             'scan': convert.layout_scan,
             'imu': lambda m: convert.matrix(m, convert.IMU_SHAPE),
-            'depth_points': lambda m: convert.depth_points(m, (x, y)),
+            'depth_points': lambda m: clouds.depth_points(m, (x, y)),
             'state': convert.state,
         }
         self.join('state', {part: (f'observation/{part}', read)
@@ -61,7 +61,7 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         if entities.camera_scan is not None:
             self._scan.publish(convert.layout_scan_message(entities.camera_scan, base))
         # Entities last: they are the anchor on which the policy joins.
-        self._entities.publish(convert.entities_message(
+        self._entities.publish(clouds.entities_message(
             entities.table, stamp, base, entities.unsure))
         self.stages.add(stamp, received, steady())
         self._extras = entities.extras

@@ -12,7 +12,7 @@ import numpy as np
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.types import NANOSECONDS, Entities, Observation
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.join import AnchorChoice
 from karpathy_control.nodes.joined import JoinedNode
@@ -46,8 +46,8 @@ class PolicyNode(JoinedNode[PolicyConfig]):
             'plan': ('observation/plan', convert.path_points),
             'camera_scan': ('perception/scan', convert.layout_scan),
             'entities': ('perception/entities', lambda m: Entities(
-                convert.stamp_ns(m.header), convert.entities_table(m), NO_RELATIONS,
-                unsure=convert.unsure(m))),
+                convert.stamp_ns(m.header), clouds.entities_table(m), NO_RELATIONS,
+                unsure=clouds.unsure(m))),
         })
         self.steady_timer(COSTMAP_PERIOD, self._publish_costmap)
 

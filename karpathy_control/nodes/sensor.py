@@ -10,7 +10,7 @@ import numpy as np
 from karpathy_control.contracts.config import SensorConfig
 from karpathy_control.contracts.geometry import rotation_rpy
 from karpathy_control.contracts.types import Observation, State
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
 from karpathy_control.nodes.spin import run
@@ -117,7 +117,7 @@ class SensorNode(LoopNode[SensorConfig]):
         if o.scan is not None:
             out['scan'].publish(convert.layout_scan_message(o.scan, base))
         if o.depth_points is not None:
-            out['depth_points'].publish(convert.depth_points_message(o.depth_points, base))
+            out['depth_points'].publish(clouds.depth_points_message(o.depth_points, base))
         if o.imu is not None:
             out['imu'].publish(convert.image_message(o.imu, o.stamp, base, '32FC1'))
         if o.plan is not None:

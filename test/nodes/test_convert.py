@@ -22,7 +22,7 @@ from karpathy_control.contracts.types import (
     Scan,
     State,
 )
-from karpathy_control.nodes import convert
+from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.convert import InvalidMessage
 
 RNG = np.random.default_rng(0)
@@ -81,12 +81,12 @@ def test_depth_in_millimetres_and_metres():
 def test_cloud_round_trip():
     points = DepthPoints(STAMP, RNG.normal(size=(7, 3)).astype(np.float32),
                          np.ones(7, np.float32), (0.2, 0.0))
-    back = convert.depth_points(convert.depth_points_message(points, 'base_link'), (0.2, 0.0))
+    back = clouds.depth_points(clouds.depth_points_message(points, 'base_link'), (0.2, 0.0))
     np.testing.assert_array_equal(back.xyz, points.xyz)
     np.testing.assert_array_equal(back.kind, points.kind)
     table = RNG.normal(size=(layout.SECTORS, len(layout.ENTITY_FIELDS))).astype(np.float32)
     np.testing.assert_array_equal(
-        convert.entities_table(convert.entities_message(table, STAMP, 'base_link')), table)
+        clouds.entities_table(clouds.entities_message(table, STAMP, 'base_link')), table)
 
 
 def test_camera_and_imu_round_trip():

@@ -23,7 +23,8 @@ from sensor_msgs.msg import CameraInfo, PointField
 
 from karpathy_control.bringup.environment import environment
 from karpathy_control.contracts.interfaces import TOPICS
-from karpathy_control.nodes import convert, fuzz
+from karpathy_control.contracts.types import DepthPoints
+from karpathy_control.nodes import clouds, convert, fuzz
 from karpathy_control.nodes.convert import InvalidMessage
 from karpathy_control.nodes.hostile import GIANT, MAKERS, Hostile
 
@@ -37,7 +38,8 @@ def test_every_topic_that_a_node_reads_is_fuzzed():
 
 
 def test_every_conversion_that_reads_a_message_is_fuzzed():
-    reading = {name for name, f in inspect.getmembers(convert, inspect.isfunction)
+    reading = {name for module in (convert, clouds)
+               for name, f in inspect.getmembers(module, inspect.isfunction)
                if not name.startswith('_') and 'message' in inspect.signature(f).parameters}
     parts = {'cloud', 'matrix'}  # read as depth_points and entities_table, depth and imu
     assert reading - parts <= set(fuzz.READ)
@@ -105,17 +107,17 @@ def test_odometry_that_is_refused(change, said):
     (lambda m: setattr(m, 'data', array('B', b'\0\0\xc0\x7f') + m.data[4:]), 'finite'),  # NaN
 ])
 def test_cloud_that_is_refused(change, said):
-    points = convert.DepthPoints(STAMP, np.ones((3, 3), 'f4'), np.ones(3, 'f4'))
-    message = convert.depth_points_message(points, 'base_link')
+    points = DepthPoints(STAMP, np.ones((3, 3), 'f4'), np.ones(3, 'f4'))
+    message = clouds.depth_points_message(points, 'base_link')
     change(message)
     with pytest.raises(InvalidMessage, match=said):
-        convert.depth_points(message, (0.0, 0.0))
+        clouds.depth_points(message, (0.0, 0.0))
 
 
 def test_no_points_at_all_are_a_message_too():
-    empty = convert.DepthPoints(STAMP, np.ones((0, 3), 'f4'), np.ones(0, 'f4'))
-    message = convert.depth_points_message(empty, 'base_link')
-    assert len(convert.depth_points(message, (0.0, 0.0)).xyz) == 0
+    empty = DepthPoints(STAMP, np.ones((0, 3), 'f4'), np.ones(0, 'f4'))
+    message = clouds.depth_points_message(empty, 'base_link')
+    assert len(clouds.depth_points(message, (0.0, 0.0)).xyz) == 0
 
 
 def test_other_values_that_no_robot_gives_are_refused():
@@ -135,7 +137,7 @@ def test_other_values_that_no_robot_gives_are_refused():
 
 PLANTED = """
 import rclpy
-from karpathy_control.nodes import convert, fuzz
+from karpathy_control.nodes import clouds, convert, fuzz
 rclpy.init(args=['--ros-args', '-p', 'use_sim_time:=true', '--log-level', 'fatal'])
 convert._require_within = lambda what, limit, *values: None
 failures = fuzz.Fuzzer(0).run(1500).failures
