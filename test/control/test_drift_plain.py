@@ -190,3 +190,10 @@ def test_steady_since_within_the_history():
             assert drift_since(memory, 1, 0.1 * k + 0.05, 0.0, METRE) <= allowed
     # the 13th slot is the first of the history and cannot be told from what is older
     assert steady_since(memory, 1, 0.0, METRE, 0.261) == -math.inf
+
+
+@pytest.mark.parametrize('at', [(0.0, 0.0), (1.0, -2.0), (-0.5, 1.5)])
+def test_who_only_turned_is_off_by_what_the_turn_swings_wherever_that_was(at):
+    # 1 rad in place: what is 0.5 m away swings by 0.2 * 1 * 0.5 m, and the place itself by nothing
+    memory = travelled([(0.0, *at, 0.0), (1.0, *at, 1.0)])
+    assert drift_since(memory, 1, 0.0, 0.5, RADIAN) == pytest.approx(0.1)

@@ -345,6 +345,7 @@ def test_teleop_without_a_stamp_ages_by_receipt(intake):
 
 
 def test_the_emergency_stop_latches(intake):
+    assert intake.reset_emergency_stop() == (True, 'emergency stop released')  # nobody pressed it
     intake.on_emergency_stop(False)
     assert not intake.emergency
     intake.on_emergency_stop(True)
