@@ -227,7 +227,8 @@ def soak(options: argparse.Namespace, journal: Journal) -> None:
 
         try:
             with loop:
-                soaking = Soak(loop, schedule(options.seed, seconds, options.every, options.how),
+                soaking = Soak(loop, schedule(options.seed, seconds, options.every, options.how,
+                                               options.nodes),
                                write, show)
                 soaking.run(seconds)
         except KeyboardInterrupt:
@@ -252,6 +253,14 @@ def _ways(text: str) -> list[str]:
     return ways
 
 
+def _nodes(text: str) -> list[str]:
+    nodes = text.split(',')
+    if not set(nodes) <= set(NODES):
+        raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes one or more of '
+                                         + ','.join(NODES))
+    return nodes
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='karpathy-control soak',
@@ -262,6 +271,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--how', type=_ways, default=['kill'], metavar='WAY,...',
                         help='drawn from kill (SIGKILL), term (SIGTERM), stop (SIGSTOP for '
                         f'{PAUSE:g} s); default: kill')
+    parser.add_argument('--nodes', type=_nodes, default=list(NODES), metavar='NODE,...',
+                        help='drawn from these; default: ' + ','.join(NODES))
     parser.add_argument('--world', choices=FAMILIES, default='mixed', help='world family')
     parser.add_argument('--seed', type=int, default=0, help='seed of kills, world and noise')
     parser.add_argument('--params-file', default='', help='ROS parameter file')

@@ -58,12 +58,12 @@ class Life:
         return self.memory[-1][0] - self.memory[0][0]
 
 
-def schedule(seed: int, seconds: float, every: float, ways: Sequence[str] = ('kill',)
-             ) -> list[Strike]:
+def schedule(seed: int, seconds: float, every: float, ways: Sequence[str] = ('kill',),
+             nodes: Sequence[str] = NODES) -> list[Strike]:
     """A random node every `every` seconds, first after half of that; the same for a seed."""
     draw = random.Random(seed)
     count = round(max(seconds / every, 0.0))
-    return [Strike((k + 0.5) * every, draw.choice(NODES), draw.choice(list(ways)))
+    return [Strike((k + 0.5) * every, draw.choice(list(nodes)), draw.choice(list(ways)))
             for k in range(count) if (k + 0.5) * every < seconds]
 
 

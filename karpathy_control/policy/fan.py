@@ -55,8 +55,8 @@ NOSE_WEIGHT = 0.6
 SPIN_COST = 0.05  # m of path
 COMMITMENT = 0.3  # m of path by which another must be better than a manoeuvre that was begun
 MEETING_STEPS = 35  # of STEP, that moving things are looked ahead for
-MEETING_MARGIN, MEETING_GROWTH = 0.12, 0.08  # m, and m/s: what nobody knows of where they go
-MEETING_COST = 4.0  # m of path for meeting one at the end of that time; twice as much at once
+MEETING_MARGIN, MEETING_GROWTH = 0.05, 0.15  # m, and m/s: what nobody knows of where they go
+MEETING_COST, MEETING_TIME = 40.0, 1.0  # m of path for meeting one now; s in which that falls
 NEAR_MISS, NEAR_MISS_COST = 0.4, 1.0  # m beyond the margin, and m of path for touching it
 REACTION = 0.2  # s between seeing and braking, in a system without a fault
 BRAKE_SHARE = 0.8  # of the deceleration that the base reaches for certain
@@ -394,7 +394,7 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
                                 results[a, R_CONTACT] - STEP)
             results[a, R_MET] = met
             if met < np.inf:
-                score += MEETING_COST * (2.0 - met / (MEETING_STEPS * STEP))
+                score += MEETING_COST * math.exp(-met / MEETING_TIME)
             else:
                 score += NEAR_MISS_COST * max(0.0, 1.0 - near / NEAR_MISS) ** 2
         results[a, R_SCORE] = score

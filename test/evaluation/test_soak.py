@@ -50,6 +50,8 @@ def test_the_seed_decides():
 
 def test_ways_are_drawn_and_a_run_shorter_than_half_a_period_has_no_strike():
     assert {s.how for s in schedule(0, 600.0, 20.0, ('term', 'stop'))} == {'term', 'stop'}
+    assert {s.node for s in schedule(0, 600.0, 20.0, nodes=('sensor', 'policy'))} == {
+        'sensor', 'policy'}
     assert schedule(0, 10.0, 20.0) == [] and len(schedule(0, 10.1, 20.0)) == 1
 
 
