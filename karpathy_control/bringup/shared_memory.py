@@ -36,10 +36,11 @@ def files(folder: Path = FOLDER) -> list[Path]:
 def held(pid: int, folder: Path = FOLDER) -> set[str]:
     """Names of the segments and ports that a process has mapped, removed ones included."""
     try:
-        maps = Path(f'/proc/{pid}/maps').read_text()
+        with Path(f'/proc/{pid}/maps').open() as file:
+            return {name for line in file for name in
+                    re.findall(f'{re.escape(str(folder))}/({_NAME.pattern})', line)}
     except OSError:  # it has ended
         return set()
-    return set(re.findall(f'{re.escape(str(folder))}/({_NAME.pattern})', maps))
 
 
 def belonging(names: Collection[str], folder: Path = FOLDER) -> list[Path]:
@@ -137,7 +138,8 @@ def _mapped(folder: Path) -> str:
     lines: list[str] = []
     for maps in Path('/proc').glob('[0-9]*/maps'):
         try:
-            lines += [line for line in maps.read_text().splitlines() if str(folder) in line]
+            with maps.open() as file:  # line by line: a process with torch has half a megabyte
+                lines += [line.rstrip('\n') for line in file if str(folder) in line]
         except OSError:  # ended meanwhile, or another user's
             continue
     return '\n'.join(lines) + '\n'
