@@ -9,6 +9,8 @@ from pathlib import Path
 
 from karpathy_control.bringup.dds import dds_environment
 
+LIFE = 'KARPATHY_CONTROL_LIFE'  # how often the runner has started this node again
+
 # Kept where the caller set them; each with what goes wrong without.
 _DEFAULTS = {
     'OMP_NUM_THREADS': '1',  # idle OpenMP workers spin and take the cores of other nodes

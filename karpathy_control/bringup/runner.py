@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import IO, TextIO
 
 from karpathy_control.bringup.dds import cut_off, first_port, refusal
+from karpathy_control.bringup.environment import LIFE
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
 from karpathy_control.bringup.shared_memory import held, remove_abandoned, retire_port
@@ -212,7 +213,7 @@ class Runner:
         with child.log.open('ab') as log:
             child.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=self._environment, start_new_session=True)
+                env={**self._environment, LIFE: str(child.restarts)}, start_new_session=True)
         child.started, child.due = time.monotonic(), None
 
     def _ended(self, child: _Child, status: int, lived: float) -> None:

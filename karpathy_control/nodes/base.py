@@ -67,6 +67,7 @@ class LoopNode(LifecycleNode, Generic[T]):
         super().__init__(self.NAME)
         self.active = False
         self.invalid: dict[str, int] = {}
+        self.heard: set[str] = set()  # topics that anything has come on
         self.stages = StageLog()
         self._why = ''
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -137,6 +138,7 @@ class LoopNode(LifecycleNode, Generic[T]):
 
         def callback(message: Any) -> None:
             received = steady()
+            self.heard.add(name)
             if not (self.active or always):
                 return
             try:

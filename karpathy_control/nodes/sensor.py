@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import Any
 
 import numpy as np
 
+from karpathy_control.bringup.environment import LIFE
 from karpathy_control.contracts.config import SensorConfig
 from karpathy_control.contracts.geometry import rotation_rpy
+from karpathy_control.contracts.interfaces import TOPICS
 from karpathy_control.contracts.types import Observation, State
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import LoopNode, steady
@@ -16,6 +20,7 @@ from karpathy_control.nodes.frames import FrameResolver
 from karpathy_control.nodes.spin import run
 from karpathy_control.sensing.pipeline import SensorPipeline
 
+HEARING = 6.0  # s after which a successor has heard whoever talks
 IDLE_PERIOD = 0.02  # s: how often a set may fall due with no message arriving at all
 
 
@@ -45,6 +50,8 @@ class SensorNode(LoopNode[SensorConfig]):
         self.listen('control/goal', self._on_goal, always=True)
         self.listen('plan', self._on_plan, always=True)
         self._deadline = self.steady_timer(IDLE_PERIOD, self._release)
+        if int(os.environ.get(LIFE, '0')) > 0:
+            self.steady_timer(HEARING, self._check_hearing)
 
     def reconfigured(self) -> None:
         """Hand a live parameter change on."""
@@ -92,6 +99,21 @@ class SensorNode(LoopNode[SensorConfig]):
             return
         odom = self._frames.to_odom(points, message.header.frame_id, self._state)
         self._pipeline.on_plan(odom.astype(np.float32))
+
+    def _check_hearing(self) -> None:
+        """End, to be started again, where some sensors are heard and others that talk never were.
+
+        Now and then a writer in shared memory goes on to know nothing of the successor of a reader
+        that was killed (doc/soak.md). Only successors look: a driver may advertise long before it
+        sends, and that is no reason to start over.
+        """
+        raw = [row.name for row in TOPICS if row.writer == 'sim' and self.NAME in row.readers
+               and not row.name.startswith('/')]
+        deaf = [name for name in raw if name not in self.heard and self.count_publishers(name)]
+        if self.active and deaf and self.heard & set(raw):
+            self.get_logger().error(f'never heard {", ".join(deaf)}, which is published; starting '
+                                    'again')
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _report(self, source: str, problem: str | None) -> None:
         if problem is not None:
