@@ -102,6 +102,14 @@ def dds_environment(profile: str, base: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
+def domain_of(base: Mapping[str, str]) -> int:
+    """The ROS domain of an environment. ConfigError for one whose ports do not exist."""
+    text = base.get('ROS_DOMAIN_ID') or '0'
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_DOMAIN):
+        raise ConfigError(f'ROS_DOMAIN_ID: {text!r} is not accepted; it takes 0 to {MAX_DOMAIN}')
+    return int(text)
+
+
 def first_port(domain: int) -> int:
     """The first port of a domain (DDSI-RTPS 2.5, 9.6.2.3): discovery of all its participants."""
     return 7400 + 250 * domain
@@ -125,16 +133,18 @@ def participant_number(pid: int, domain: int, folder: Path = FOLDER) -> int:
 def own_ports() -> Iterator[None]:
     """The first node made inside becomes a participant with ports of its own.
 
-    Changes nothing where the profile in force is none of ours. The profile with the number in it
-    is a file while this lasts: Fast DDS takes a path alone, and reads it with the first node.
+    Changes nothing where the profile in force is none of ours, or the domain the last, which has
+    ports for a few participants alone. ConfigError for a domain that is none. The profile with
+    the number in it is a file while this lasts: Fast DDS takes a path alone, and reads it with
+    the first node.
     """
     variable = 'FASTDDS_DEFAULT_PROFILES_FILE'
-    path, domain = os.environ.get(variable, ''), os.environ.get('ROS_DOMAIN_ID') or '0'
+    path, domain = os.environ.get(variable, ''), domain_of(os.environ)
     ours = [str(profile_file(name)) for name in PROFILES if name != 'none']
-    if path not in ours or not domain.isdigit() or int(domain) >= MAX_DOMAIN:
+    if path not in ours or domain == MAX_DOMAIN:
         yield
         return
-    number = participant_number(os.getpid(), int(domain))
+    number = participant_number(os.getpid(), domain)
     text = Path(path).read_text().replace(
         '<rtps>', f'<rtps><participantID>{number}</participantID>', 1)
     with NamedTemporaryFile('w', prefix='karpathy-control-dds-', suffix='.xml') as file:
@@ -159,10 +169,7 @@ def opened(profile: str, base: Mapping[str, str]) -> str:
         return 'the profile in the environment decides'
     if profile == 'local':
         return 'no socket: shared memory of this machine, which its other users can read'
-    text = base.get('ROS_DOMAIN_ID') or '0'
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_DOMAIN):
-        raise ConfigError(f'ROS_DOMAIN_ID: {text!r} is not accepted; it takes 0 to {MAX_DOMAIN}')
-    first = first_port(int(text))
+    first = first_port(domain_of(base))
     names = ', '.join(name for _, name in socket.if_nameindex())
     return (f'UDPv4 on every interface ({names}), ports 7000, {first} (multicast '
             f'239.255.0.1), two of {first + 10} to {first + 11 + 2 * LAST_NUMBER} for each '

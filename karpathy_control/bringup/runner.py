@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TextIO
 
-from karpathy_control.bringup.dds import cut_off, first_port, refusal
+from karpathy_control.bringup.dds import cut_off, domain_of, first_port, refusal
 from karpathy_control.bringup.environment import LIFE
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
@@ -99,8 +99,7 @@ class Runner:
         self._environment = {**os.environ, **what.environment,
                              'ROS_LOG_DIR': os.environ.get('ROS_LOG_DIR')
                              or str(self.folder.absolute() / 'ros')}
-        domain = self._environment.get('ROS_DOMAIN_ID') or '0'
-        self._domain = int(domain) if domain.isdigit() else 0
+        self._discovery = first_port(domain_of(self._environment))
         self._children: dict[str, _Child] = {}
         for spec in what.nodes:
             if spec.package == PACKAGE:
@@ -152,7 +151,7 @@ class Runner:
             status = child.process.poll()
             if status is not None:
                 child.process = None
-                retire_port(first_port(self._domain))  # it may still be registered there
+                retire_port(self._discovery)  # it may still be registered there
                 self._follow(child)
                 self._ended(child, status, now - child.started)
 

@@ -30,6 +30,8 @@ SECTORS = 36  # entities, one per 10 degrees, first sector at bearing -pi
 SECTOR_WIDTH = 2.0 * math.pi / SECTORS
 
 EMBEDDING = 16
+MOVERS = 8  # moving things that a policy is told of at most, the nearest
+MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence (0: no more rows)
 ENTITY_CLASSES = ('free', 'static', 'low', 'overhang', 'moving')
 ENTITY_FIELDS = (
     'x', 'y', 'z', 'vx', 'vy', 'radius', 'confidence', 'label',

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from karpathy_control.contracts.config import ControlConfig, PolicyConfig
-from karpathy_control.evaluation.suites import Result, Suite
-from karpathy_control.learning.loop import REACHED_ERROR, ClosedLoop, choose_leg
+from karpathy_control.evaluation.suites import Result, Suite, leg_of
+from karpathy_control.learning.loop import REACHED_ERROR, ClosedLoop
 from karpathy_control.policy.situation import Policy
 from karpathy_control.worlds.bank import pack
 from karpathy_control.worlds.variation import Variation
@@ -43,9 +43,7 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
 
     def begin(slots: NDArray[np.integer]) -> None:
         chosen = [episodes[running[slot]] for slot in slots]
-        legs = [choose_leg(bank, e.world, e.leg, np.random.default_rng([e.seed, 3]))
-                for e in chosen]
-        loop.begin(slots, legs, [e.seed for e in chosen])
+        loop.begin(slots, [leg_of(bank, e) for e in chosen], [e.seed for e in chosen])
         start[slots] = loop.world.true_pose[slots, :2]
         waited[slots] = np.inf
 

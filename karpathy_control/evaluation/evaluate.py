@@ -29,6 +29,7 @@ from karpathy_control.evaluation.suites import (
     SUITES,
     Result,
     Suite,
+    as_driven,
     make_suite,
     report,
 )
@@ -60,8 +61,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='a parameter of the robot, as fault_budget=0.3; 0 is the default of '
                         'fault_budget here, whatever the profile says')
-    parser.add_argument('--failures', type=Path, help='file to write the worlds of the failures '
-                        'to, for --suite file')
+    parser.add_argument('--failures', type=Path, help='file to write the failed legs to, each a '
+                        'world, for --suite file')
     args = parser.parse_args(argv)
     args.ablate = [name for name in args.ablate.split(',') if name]
     for name in args.ablate:
@@ -88,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = found[args.policy]
     failed = [(e, r) for e, r in zip(suite.episodes, ours, strict=True) if r.outcome != 'success']
     if args.failures is not None:
-        write_worlds(args.failures,
-                     [suite.worlds[i] for i in sorted({e.world for e, _ in failed})])
+        write_worlds(args.failures, [as_driven(suite, e) for e, _ in failed])
     print(json.dumps({
         'suite': args.suite, 'part': args.part, 'world': args.world, 'policy': args.policy,
         'ablated': args.ablate, 'worlds': len({e.world for e in suite.episodes}), 'score': None,

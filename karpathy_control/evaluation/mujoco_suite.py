@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import RobotProfile
 from karpathy_control.contracts.config import RobotConfig, from_mapping
-from karpathy_control.contracts.types import Pose2
 from karpathy_control.evaluation.batched import MOVED
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
-from karpathy_control.evaluation.suites import Result, Suite
-from karpathy_control.learning.loop import choose_leg
+from karpathy_control.evaluation.suites import Result, Suite, as_driven
 from karpathy_control.policy.situation import Policy
-from karpathy_control.worlds.bank import pack
 from karpathy_control.worlds.robot import load_robot
 
 _CAUSES = {'reached': 'success', 'reached_by_odometry_only': 'lost', 'blocked': 'timeout'}
@@ -46,17 +40,15 @@ def run(suite: Suite, actor: Path | None, profile: RobotProfile, robot: RobotCon
     """
     assert profile.description is not None  # whoever calls has refused a profile without
     description = load_robot(profile.description)
-    bank = pack(suite.worlds)
     encoder = find('weights', 'encoder.safetensors')
     protocol = suite.protocol
     results = []
     for number, e in enumerate(suite.episodes, 1):
-        leg = choose_leg(bank, e.world, e.leg, np.random.default_rng([e.seed, 3]))
-        world = replace(suite.worlds[e.world], start=Pose2(*leg.start))
+        world = as_driven(suite, e)
         loop = InProcessLoop(world, (config or LoopConfig()).with_robot(robot, e.seed % _SEEDS),
                              description, encoder, actor, instead=instead)
         try:
-            found = loop.drive(leg.goal, protocol.episode_time, protocol.reach)
+            found = loop.drive(world.goals[0], protocol.episode_time, protocol.reach)
         finally:
             loop.close()
         waited = _waited(found) if protocol.scored else 0.0

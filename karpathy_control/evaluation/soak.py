@@ -245,20 +245,16 @@ def soak(options: argparse.Namespace, journal: Journal) -> None:
                   orphans=list(marked(MARK, mark).values()))
 
 
-def _ways(text: str) -> list[str]:
-    ways = text.split(',')
-    if not set(ways) <= set(WAYS):
-        raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes one or more of '
-                                         + ','.join(WAYS))
-    return ways
+def _some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """A reader of comma lists of what is known."""
+    def read(text: str) -> list[str]:
+        words = text.split(',')
+        if not set(words) <= set(known):
+            raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes one or more of '
+                                             + ','.join(known))
+        return words
 
-
-def _nodes(text: str) -> list[str]:
-    nodes = text.split(',')
-    if not set(nodes) <= set(NODES):
-        raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes one or more of '
-                                         + ','.join(NODES))
-    return nodes
+    return read
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -268,10 +264,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--minutes', type=float, default=5.0, help='how long')
     parser.add_argument('--every', type=float, default=20.0, metavar='S',
                         help=f'seconds between two kills, at least {LEAST_PERIOD:g}')
-    parser.add_argument('--how', type=_ways, default=['kill'], metavar='WAY,...',
+    parser.add_argument('--how', type=_some_of(WAYS), default=['kill'], metavar='WAY,...',
                         help='drawn from kill (SIGKILL), term (SIGTERM), stop (SIGSTOP for '
                         f'{PAUSE:g} s); default: kill')
-    parser.add_argument('--nodes', type=_nodes, default=list(NODES), metavar='NODE,...',
+    parser.add_argument('--nodes', type=_some_of(NODES), default=list(NODES), metavar='NODE,...',
                         help='drawn from these; default: ' + ','.join(NODES))
     parser.add_argument('--world', choices=FAMILIES, default='mixed', help='world family')
     parser.add_argument('--seed', type=int, default=0, help='seed of kills, world and noise')

@@ -10,8 +10,12 @@ import numpy as np
 
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.config.sim import FAMILIES
+from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import World
 from karpathy_control.evaluation.statistics import bootstrap_interval, wilson_interval
+from karpathy_control.learning.loop import choose_leg
+from karpathy_control.worlds.bank import Bank, pack
+from karpathy_control.worlds.batched import Leg
 from karpathy_control.worlds.benchmarks import ROUNDS
 from karpathy_control.worlds.files import read_worlds
 from karpathy_control.worlds.generators import generate
@@ -31,6 +35,7 @@ class Protocol:
     reach: float | None = None  # m of true distance that count as arrival; None: by odometry,
     # within the goal tolerance, and not more than half a metre off in truth
     scored: bool = False  # by BARN's score
+    any_moment: bool = False  # whether movers begin at a moment of their round that is drawn
 
 
 # https://github.com/Daffan/the-barn-challenge: 100 s, one metre, at most 2 m/s
@@ -42,7 +47,8 @@ GENERATED = {
     'moving': ('moving',),
     'static': tuple(name for name in FAMILIES if name != 'moving'),
 }
-FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False), 'file': Protocol()}
+FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False, any_moment=True),
+              'file': Protocol()}
 SUITES = (*GENERATED, *FROM_FILES)
 PARTS = ('all', 'tune', 'locked')
 LOCKED = 5  # every fifth world of a file is kept from tuning
@@ -90,8 +96,8 @@ def make_suite(name: str, episodes: int, seed: int, path: Path | None = None,
                part: str = 'all') -> Suite:
     """`episodes` legs, spread evenly over the worlds of a suite.
 
-    Worlds are generated, or read from `path`: then `part` says which of them, and movers begin at
-    a moment of their round that every episode draws. Raises ConfigError for what does not fit.
+    Worlds are generated, or read from `path`: then `part` says which of them. Raises ConfigError
+    for what does not fit.
     """
     if episodes < 1:
         raise ConfigError(f'episodes is {episodes}; it takes at least 1')
@@ -113,10 +119,21 @@ def make_suite(name: str, episodes: int, seed: int, path: Path | None = None,
     count = len(worlds)
     plan = [Episode(i % count, i // count, _episode_seed(worlds[i % count], i // count, seed))
             for i in range(episodes)]
-    if any(world.movers for world in worlds):
+    if FROM_FILES[name].any_moment:
         worlds = [_started(worlds[e.world], e.seed) for e in plan]
         plan = [replace(e, world=i) for i, e in enumerate(plan)]
     return Suite(name, worlds, plan, FROM_FILES[name])
+
+
+def leg_of(bank: Bank, episode: Episode) -> Leg:
+    """Start and goal of an episode in a bank of its suite's worlds."""
+    return choose_leg(bank, episode.world, episode.leg, np.random.default_rng([episode.seed, 3]))
+
+
+def as_driven(suite: Suite, episode: Episode) -> World:
+    """The world of an episode, from where it began and with its goal alone."""
+    leg = leg_of(pack([suite.worlds[episode.world]]), replace(episode, world=0))
+    return replace(suite.worlds[episode.world], start=Pose2(*leg.start), goals=(leg.goal,))
 
 
 def select(worlds: Sequence[World], part: str) -> list[World]:

@@ -124,7 +124,7 @@ class ClosedLoop:
         features = self.features()
         return Situation(
             features, w.scan, to_base(self._goal, w.odom_pose), w.odom_pose, w.velocity,
-            self._applied, self._moving, fresh, self.deliberation, self.policy.robot, truth=w)
+            self._applied, self._moving, fresh, self.deliberation)
 
     def advance(self, proposal: NDArray[np.floating]) -> Outcome:
         """Gate the proposed commands (B, 2) and drive one control step with what is left."""

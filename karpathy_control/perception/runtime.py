@@ -26,6 +26,7 @@ from karpathy_control.contracts.layout import (
     EMBEDDING,
     ENTITY_CLASSES,
     ENTITY_FIELDS,
+    MOVER_FIELDS,
     SECTOR_WIDTH,
     SECTORS,
 )
@@ -53,7 +54,7 @@ from karpathy_control.perception.encoder import (
 from karpathy_control.perception.history import History
 from karpathy_control.perception.novelty import Novelty, pooled
 from karpathy_control.perception.onnx_session import OnnxSession, export
-from karpathy_control.perception.tracker import FIELDS, Tracker
+from karpathy_control.perception.tracker import Tracker
 
 WARM_UP_STEPS = 5
 NAMED_FROM = 0.5  # confidence from which an entity is called anything but free
@@ -200,10 +201,10 @@ class PerceptionRuntime:
                         or (self._had_image and observation.image is None))
 
     def _moving(self, observation: Observation) -> NDArray[np.float64]:
-        """Tracked rows (k, FIELDS) of one observation; none without a scan or a finite pose."""
+        """Tracked rows (k, MOVER_FIELDS), base; none without a scan or a finite pose."""
         state = observation.state
         if observation.scan is None or not all(map(math.isfinite, (state.x, state.y, state.yaw))):
-            return np.zeros((0, FIELDS))
+            return np.zeros((0, MOVER_FIELDS))
         rows = self._tracker.step(
             observation.scan.ranges[None], [observation.stamp / NANOSECONDS],
             [(state.x, state.y, state.yaw)])[0]
@@ -277,7 +278,7 @@ class PerceptionRuntime:
 
 
 def _enter(moving: NDArray[np.float64], table: FloatArray) -> None:
-    """Write tracked rows (k, FIELDS) into the entities of their sectors, the nearest last."""
+    """Write tracked rows (k, MOVER_FIELDS) into the sectors of a table, the nearest last."""
     for x, y, vx, vy, radius, confidence in moving[::-1]:
         row = table[int((math.atan2(y, x) + math.pi) / SECTOR_WIDTH) % SECTORS]
         row[0], row[1], row[3], row[4], row[5] = x, y, vx, vy, radius

@@ -17,13 +17,16 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
-from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
+from karpathy_control.contracts.layout import (
+    MOVER_FIELDS,
+    MOVERS,
+    SCAN_BEAMS,
+    scan_bearings,
+)
 from karpathy_control.mapping.jit import kernel
 
 TRACKS = 16  # per robot, at most
-ROWS = 8  # of what moves, the nearest
 KEPT = 22  # scans of the past: a second at 20 Hz and some
-FIELDS = 6  # x y vx vy radius confidence, as policies take moving entities
 
 LARGEST = 1.3  # m, chord of a segment that may be one thing that moves
 JUMP = 0.12  # m between neighbours that parts two segments; grows with the range
@@ -239,7 +242,7 @@ def _segment(scan, first, count, cosines, sines, pose, signs, now, tracks, taken
 
 @kernel
 def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
-    """Enter one scan and write what moves into rows (ROWS, FIELDS), in base, the nearest first.
+    """Enter one scan and write what moves into rows (MOVERS, MOVER_FIELDS), nearest first.
 
     scans (KEPT, n) m, poses (KEPT, 3) and times (KEPT,) s, newest first, are the past and are
     moved on. A time that does not rise forgets everything.
@@ -291,7 +294,7 @@ def _tell(tracks, pose, rows):
     """Write the moving tracks into rows, the nearest first."""
     c, s = math.cos(pose[2]), math.sin(pose[2])
     told = np.zeros(TRACKS, np.bool_)
-    for row in range(ROWS):
+    for row in range(MOVERS):
         best, least = -1, np.inf
         for k in range(TRACKS):
             off = (tracks[k, X] - pose[0]) ** 2 + (tracks[k, Y] - pose[1]) ** 2
@@ -316,6 +319,12 @@ def _parted(a, b, step):
     return abs(a - b) > JUMP + JUMP_PER_BEAM * step * min(a, b)
 
 
+@kernel
+def _track_single(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
+    track_one(scan[0], time[0], pose[0], cosines, sines, tracks[0], scans[0], poses[0], times[0],
+              rows[0])
+
+
 @kernel(parallel=True)
 def _track_batch(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
     for b in prange(scan.shape[0]):
@@ -336,7 +345,7 @@ class Tracker:
         self._scans = np.full((batch, KEPT, SCAN_BEAMS), np.nan, np.float32)
         self._poses = np.zeros((batch, KEPT, 3))
         self._times = np.full((batch, KEPT), -np.inf)
-        self._rows = np.zeros((batch, ROWS, FIELDS))
+        self._rows = np.zeros((batch, MOVERS, MOVER_FIELDS))
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""
@@ -356,10 +365,10 @@ class Tracker:
         Args:
             scan: (B, SCAN_BEAMS) m in the observation layout; NaN where nobody looked.
             time: (B,) s, rising; one that does not rise forgets what was before.
-            pose: (B, 3) x y yaw in odom. A row that is not finite is an error (ValueError).
+            pose: (B, 3) x y yaw in odom, m and rad. ValueError where it is not finite.
 
-        Returns (B, ROWS, FIELDS): x y (m, base), vx vy (m/s over ground, base), radius (m),
-        confidence (0: no more rows), the nearest first. The next call writes to the same array.
+        Returns (B, MOVERS, MOVER_FIELDS): x y (m, base), vx vy (m/s over ground, base), radius
+        (m), confidence (0: no more rows), nearest first. The next call writes to the same array.
 
         """
         scan = np.ascontiguousarray(scan, np.float32)
@@ -372,6 +381,7 @@ class Tracker:
                              f'{(self.batch,)} and {(self.batch, 3)}')
         if not (np.isfinite(pose).all() and np.isfinite(time).all()):
             raise ValueError('pose or time is not finite')
-        _track_batch(scan, time, pose, self._cosines, self._sines, self._tracks, self._scans,
-                     self._poses, self._times, self._rows)
+        track = _track_batch if self.batch > 1 else _track_single
+        track(scan, time, pose, self._cosines, self._sines, self._tracks, self._scans, self._poses,
+              self._times, self._rows)
         return self._rows

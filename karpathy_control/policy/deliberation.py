@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.layout import (
+    MOVER_FIELDS,
     SCAN_BEAMS,
     SCAN_RANGE_MAX,
     scan_bearings,
@@ -26,7 +27,6 @@ from karpathy_control.policy import tokens as t
 from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend, value_at
 from karpathy_control.policy.memory import observe_one
 
-MOVER_FIELDS = 6  # x y vx vy (m, m/s, base) radius (m) confidence
 ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
 STOP_MARGIN = 3.0  # m: cells this much farther from the goal than the robot are not needed
 FASTEST = 100.0  # m/s and rad/s: far beyond any base; a roll-out from more than that overflows

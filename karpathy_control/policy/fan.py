@@ -222,6 +222,21 @@ def towards(value, target, rise, fall):
 
 
 @kernel
+def one_step(x, y, yaw, v, w, target_v, target_w, limits):
+    """Move for STEP towards a target velocity, on a chord at the middle heading.
+
+    limits as for `roll_out`. Returns x, y, yaw, v, w at the end, then mean v, mean w and the
+    heading of the chord; m, s and rad.
+    """
+    new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
+    new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
+    mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
+    middle = yaw + 0.5 * mean_w * STEP
+    return (x + mean_v * STEP * math.cos(middle), y + mean_v * STEP * math.sin(middle),
+            yaw + mean_w * STEP, new_v, new_w, mean_v, mean_w, middle)
+
+
+@kernel
 def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
              start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
     """Roll one command out among what stands and describe it in `result` (RESULTS,).
@@ -237,7 +252,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
         contact_at = min(TOUCH, start_clearance - 0.001)
     v, w = velocity[0], velocity[1]
     x, y, yaw = 0.0, 0.0, 0.0
-    travelled, turned = 0.0, 0.0
+    travelled = 0.0
     clearance, end_clearance = 10.0, start_clearance
     known = start_clearance  # clearance when last computed, less all motion since
     contact = np.inf
@@ -250,29 +265,21 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             target_v, target_w = applied[0], applied[1]
         else:
             target_v, target_w = v_command, w_command
-        new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
-        new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
-        mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
-        v, w = new_v, new_w
-        middle = yaw + 0.5 * mean_w * STEP
         last_x, last_y = x, y
-        x += mean_v * STEP * math.cos(middle)
-        y += mean_v * STEP * math.sin(middle)
-        yaw += mean_w * STEP
+        x, y, yaw, v, w, mean_v, mean_w, middle = one_step(
+            x, y, yaw, v, w, target_v, target_w, limits)
         moved = abs(mean_v) * STEP
         swept = abs(mean_w) * STEP
         known -= moved + swept * radius
         c, s = math.cos(yaw), math.sin(yaw)
         if known < SOFT:  # otherwise nothing can have come nearer than SOFT
             known = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
-        d = known
-        if d < contact_at:
+        if known < contact_at:
             contact = t
             contact_path = travelled
             break
-        clearance, end_clearance = min(clearance, d), d
+        clearance, end_clearance = min(clearance, known), known
         travelled += moved
-        turned += swept
         end_x, end_y, end_yaw = x, y, yaw
         along = math.cos(middle) * (goal[0] - last_x) + math.sin(middle) * (goal[1] - last_y)
         along = min(max(along, -moved), moved)  # of the point of this step nearest to the goal
@@ -334,14 +341,7 @@ def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, stop
             target_v, target_w = 0.0, 0.0
         elif t > DELAY + 1e-9:
             target_v, target_w = v_command, w_command
-        new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
-        new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
-        mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
-        v, w = new_v, new_w
-        middle = yaw + 0.5 * mean_w * STEP
-        x += mean_v * STEP * math.cos(middle)
-        y += mean_v * STEP * math.sin(middle)
-        yaw += mean_w * STEP
+        x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, target_v, target_w, limits)
         d = (mover_clearance(slabs, movers, t, x, y, math.cos(yaw), math.sin(yaw))
              - MEETING_MARGIN - MEETING_GROWTH * t)
         if d < 0.0:

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from karpathy_control.compute.device import open_device
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.contracts.geometry import from_frame, integrate_twist, to_frame
-from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS, SCAN_BEAMS
+from karpathy_control.contracts.layout import (
+    ENTITY_CLASSES,
+    ENTITY_FIELDS,
+    MOVER_FIELDS,
+    MOVERS,
+    SCAN_BEAMS,
+)
 from karpathy_control.contracts.types import (
     NANOSECONDS,
     Action,
@@ -30,11 +36,10 @@ from karpathy_control.contracts.types import (
     State,
 )
 from karpathy_control.policy.actor import Actor, compose, load_actor
-from karpathy_control.policy.deliberation import MOVER_FIELDS, Deliberation, Features
+from karpathy_control.policy.deliberation import Deliberation, Features
 from karpathy_control.policy.situation import Policy, Situation
 from karpathy_control.policy.tokens import APPLIED
 
-MOVERS = 8  # moving entities that are followed at most, the nearest
 MOVING_SPEED = 0.15  # m/s: what is said to move slower than this stays in the memory
 LOOKAHEAD = 3.0  # m along a plan
 NEW_GOAL = 0.5  # m: a goal that moved by more starts deliberation at once
@@ -275,8 +280,7 @@ class PolicyRuntime:
         return Situation(
             features, scan[None], to_frame([goal], state.pose),
             np.array([[state.x, state.y, state.yaw]]), np.array([[state.v, state.w]]),
-            self._applied, movers[None], np.array([fresh]), self._deliberation,
-            self.config.robot)
+            self._applied, movers[None], np.array([fresh]), self._deliberation)
 
     def _remember(self, command: Command) -> None:
         self._applied = np.roll(self._applied, 1, axis=1)

@@ -25,8 +25,11 @@ class Situation:
     movers: NDArray[np.float64]  # (B, M, 6) x y vx vy in base, radius, confidence (0: no mover)
     fresh: NDArray[np.bool_]  # (B,) an episode has just begun: forget what was kept
     deliberation: Deliberation  # memory and cost-to-go of these robots
-    robot: RobotConfig
-    truth: object = None  # the simulator, for an oracle; None wherever nobody may know
+
+    @property
+    def robot(self) -> RobotConfig:
+        """Shape and limits of these robots."""
+        return self.deliberation.config.robot
 
     def cost_to_go(self, points: NDArray[np.floating], index: int) -> NDArray[np.float64]:
         """Cost-to-go at points (k, 2) m in the base of robot `index`. Shape: (k,) m."""

@@ -144,11 +144,16 @@ def test_a_process_has_ports_of_its_own(monkeypatch):
     assert not file.exists()
 
 
-@pytest.mark.parametrize(('path', 'domain'), [('/else.xml', '7'), ('', '7'), ('local', '232'),
-                                              ('local', 'x')])
+@pytest.mark.parametrize(('path', 'domain'), [('/else.xml', '7'), ('', '7'), ('local', '232')])
 def test_another_profile_is_left_alone(monkeypatch, path, domain):
     path = str(profile_file('local')) if path == 'local' else path
     monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', path)
     monkeypatch.setenv('ROS_DOMAIN_ID', domain)
     with own_ports():
         assert os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] == path
+
+
+def test_a_domain_that_is_none_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', 'x')
+    with pytest.raises(ConfigError, match="ROS_DOMAIN_ID: 'x'"), own_ports():
+        pass

@@ -23,6 +23,7 @@ from karpathy_control.evaluation.suites import (
     Protocol,
     Result,
     Suite,
+    as_driven,
     make_suite,
     select,
 )
@@ -116,18 +117,35 @@ def test_without_a_map_the_cost_to_go_knows_of_no_wall(ablated):
     assert (part > 3.6) if ablated == 'memory' else (part < 2.5)
 
 
-def test_worlds_of_a_file_are_driven_at_moments_that_differ(tmp_path):
-    mover = Mover.patrol(((0.0, 1.0), (0.0, -1.0)), 0.5, 0.2)
-    worlds = [replace(WORLD, seed=k, movers=(mover,), path_length=2.0) for k in range(3)]
+def test_episodes_are_spread_over_the_worlds_of_a_file(tmp_path):
+    worlds = [replace(WORLD, seed=k) for k in range(3)]
     write_worlds(tmp_path / 'w.json', worlds)
     suite = make_suite('file', 6, 0, tmp_path / 'w.json')
     assert [suite.worlds[e.world].seed for e in suite.episodes] == [0, 1, 2, 0, 1, 2]
-    assert len({w.movers[0].phase for w in suite.worlds}) == 6
+    assert len({e.seed for e in suite.episodes}) == 6
     assert make_suite('file', 6, 0, tmp_path / 'w.json') == suite
     assert make_suite('file', 6, 1, tmp_path / 'w.json') != suite
-    write_worlds(tmp_path / 's.json', [replace(w, movers=()) for w in worlds])
-    seeds = [e.seed for e in make_suite('file', 6, 0, tmp_path / 's.json').episodes]
-    assert len(set(seeds)) == 6
+
+
+@pytest.mark.parametrize(('name', 'moments'), [('dynabarn', 6), ('file', 1)])
+def test_dynabarn_begins_at_any_moment_and_other_worlds_as_they_are(tmp_path, name, moments):
+    mover = Mover.patrol(((0.0, 1.0), (0.0, -1.0)), 0.5, 0.2, along=0.5)
+    write_worlds(tmp_path / 'w.json', [replace(WORLD, seed=k, movers=(mover,)) for k in range(3)])
+    suite = make_suite(name, 6, 0, tmp_path / 'w.json')
+    phases = {suite.worlds[e.world].movers[0].phase for e in suite.episodes}
+    assert len(phases) == moments
+    assert name == 'dynabarn' or phases == {1.0}  # 0.5 m at 0.5 m/s
+
+
+def test_a_leg_becomes_a_world_of_its_own():
+    two = replace(WORLD, goals=((1.0, 0.0), (1.0, 1.0)))
+    suite = Suite('test', [WORLD, two], [Episode(1, 1, 7)], USUAL)
+    world = as_driven(suite, suite.episodes[0])
+    assert world.goals == ((1.0, 1.0),)
+    assert (world.start.x, world.start.y) == (1.0, 0.0)  # from the goal before
+    assert world.boxes == two.boxes
+    again = as_driven(Suite('again', [world], [Episode(0, 0, 99)], USUAL), Episode(0, 0, 99))
+    assert again == world
 
 
 def test_every_fifth_world_is_locked():
@@ -176,7 +194,7 @@ def situation(goals):
     return Situation(
         Features(np.zeros((n, 1, 1)), np.zeros((n, 2))), np.full((n, 360), np.inf, np.float32),
         np.array(goals), np.zeros((n, 3)), np.zeros((n, 2)), np.zeros((n, 3, 2)),
-        np.zeros((n, 0, 6)), np.zeros(n, bool), Deliberation(PolicyConfig(), n), ROBOT)
+        np.zeros((n, 0, 6)), np.zeros(n, bool), Deliberation(PolicyConfig(), n))
 
 
 def test_a_function_from_outside_is_a_policy():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
-from karpathy_control.perception.tracker import FORGET, ROWS, Tracker
+from karpathy_control.contracts.layout import MOVERS, SCAN_BEAMS, scan_bearings
+from karpathy_control.perception.tracker import FORGET, Tracker
 
 STEP = 0.05  # s
 BEARINGS = scan_bearings().astype(np.float64)
@@ -127,7 +127,7 @@ def test_no_more_than_fits_and_the_nearest_first():
               for r, a in zip(np.linspace(1.0, 1.8, 12), np.arange(12) * math.pi / 6,
                               strict=True)]
     found = follow(1.5, things)
-    assert len(found) == ROWS
+    assert len(found) == MOVERS
     assert np.all(np.diff(np.hypot(found[:, 0], found[:, 1])) >= 0.0)
 
 

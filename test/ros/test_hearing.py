@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -34,10 +33,11 @@ def test_only_a_successor_that_misses_a_talker_ends(tmp_path, life, ends):
                 [sys.executable, '-m', 'karpathy_control.nodes.sensor'], env=values, stdout=out,
                 stderr=out) as sensor:
         try:
-            end = time.monotonic() + (30.0 if ends else 12.0)
-            while sensor.poll() is None and time.monotonic() < end:
-                time.sleep(0.05)
-            assert (sensor.returncode == 0) if ends else (sensor.returncode is None)
+            if ends:
+                assert sensor.wait(30.0) == 0
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    sensor.wait(12.0)
         finally:
             talker.kill()
             sensor.kill()

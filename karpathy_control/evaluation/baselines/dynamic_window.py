@@ -33,11 +33,11 @@ REACH = 3.0  # m: obstacles farther away do not matter in SIM_TIME
 
 
 @kernel
-def choose(scan, cosines, sines, slabs, radius, velocity, limits, field, field_origin, cell, pose,
-           best):
-    """Write the winning command (2,) into `best`; zero turning on the spot where none is free.
+def choose(scan, cosines, sines, slabs, limits, field, field_origin, cell, pose, best):
+    """Write the winning command (2,) m/s, rad/s into `best`; whether any is free.
 
-    limits: lowest and highest v, lowest and highest w of the window.
+    scan (n,) m about base; limits: lowest and highest v, lowest and highest w of the window; pose
+    (x, y, yaw) in odom; field as of Deliberation.field.
     """
     px = np.empty(scan.shape[0], np.float32)
     py = np.empty(scan.shape[0], np.float32)
@@ -106,9 +106,8 @@ class DynamicWindow:
             dv, dw = robot.acceleration * WINDOW, robot.turn_acceleration * WINDOW
             limits = np.array((max(0.0, min(v - dv, fastest)), min(fastest, max(v + dv, 0.0)),
                                max(-turn, min(w - dw, turn)), min(turn, max(w + dw, -turn))))
-            found = choose(s.scan[b], self._cosines, self._sines, self._slabs,
-                           robot.circumscribed_radius, s.velocity[b], limits, field, origin, cell,
-                           s.pose[b], command[b])
+            found = choose(s.scan[b], self._cosines, self._sines, self._slabs, limits,
+                           field, origin, cell, s.pose[b], command[b])
             if not found:  # rotate in place, as move_base's recovery behaviour does
                 command[b] = 0.0, turn
         return command
