@@ -155,7 +155,8 @@ def survey(b, memory, rules, motion, footprint, samples, x, y, yaw, now, reach):
         for k in range(count):
             j = cells[k] // size
             i = cells[k] % size
-            if seen[j, i] < oldest or seen[j, i] == latest:
+            # A camera that is lost forgets nothing: the lidar would not see the low box anew.
+            if (layer == 0 and seen[j, i] < oldest) or seen[j, i] == latest:
                 continue  # forgotten, or among the scan's own points already
             x0 = float(points[j, i, 0])
             y0 = float(points[j, i, 1])

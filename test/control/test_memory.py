@@ -303,6 +303,21 @@ def test_memory_expires_but_what_is_free_round_the_robot_does_not():
         result = gate.filter([[0.0, 0.0, 0.0]], [result.applied[0]], [[-0.3, 0.0]], 1.6 + 0.05 * k)
 
 
+def test_while_the_camera_is_lost_what_it_saw_stays():
+    """By its lidar alone the robot would not see the low box anew, however long it takes."""
+    gate = Gate(from_mapping(ControlConfig, {'gate.memory_time': 1.0}))
+    depth(gate, [(1.2, 0.02 * k) for k in range(-15, 16)], [], 0.0)
+    x = v = 0.0
+    for k in range(1, 121):  # 6 s: enough for 3 m at 0.5 m/s
+        observe(gate, np.full(BEAMS, np.inf), 0.05 * k, (x, 0.0, 0.0))
+        v = gate.filter([[x, 0.0, 0.0]], [[v, 0.0]], [[0.5, 0.0]], 0.05 * k).applied[0, 0]
+        x += 0.05 * v
+    front = x + ControlConfig().robot.polygon[:, 0].max()
+    assert v < 1e-6 and 1.05 < front < 1.2
+    depth(gate, [], [(2.5, 0.0)], 6.05, (x, 0.0, math.pi))  # the camera is back, looks elsewhere
+    assert not len(stored(gate, 'camera'))
+
+
 def test_the_window_follows_the_robot(gate):
     for k in range(200):
         pose = (0.1 * k, -0.07 * k, 0.02 * k)
