@@ -18,6 +18,7 @@ COMMANDS = {
     'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
     'evaluate': ('karpathy_control.evaluation.evaluate', 'measure the policy in unseen worlds'),
     'adversary': ('karpathy_control.evaluation.adversary', 'try to make the gate touch something'),
+    'calibrate': ('karpathy_control.evaluation.calibrate', 'measure the simulated base'),
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
     'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),
     'soak': ('karpathy_control.evaluation.soak', 'kill nodes at random for a long time'),
