@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import ConfigError, PolicyConfig, RobotConfig
 from karpathy_control.evaluation.baselines.dynamic_window import DynamicWindow
+from karpathy_control.evaluation.baselines.oracle import Oracle
 from karpathy_control.evaluation.baselines.straight import straight
 from karpathy_control.policy.situation import Policy, Situation
 
 GUIDANCE = 'guidance'  # the cost-to-go's own command, without the reflex
 SHIPPED = 'reflex'  # the weights in the weights folder
-NAMES = (SHIPPED, GUIDANCE, 'straight', 'dynamic_window', 'mppi')
+NAMES = (SHIPPED, GUIDANCE, 'straight', 'dynamic_window', 'mppi', 'oracle')
 
 
 def weights_of(name: str) -> Path | None:
@@ -43,6 +44,8 @@ def load_policy(name: str, robot: RobotConfig, device: str = 'cpu') -> Policy:
         return straight
     if name == 'dynamic_window':
         return DynamicWindow()
+    if name == 'oracle':
+        return Oracle()
     if name == 'mppi':
         try:
             from karpathy_control.evaluation.baselines.mppi import Mppi

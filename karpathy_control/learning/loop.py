@@ -19,7 +19,7 @@ from karpathy_control.control.gate import Gate
 from karpathy_control.learning.rewards import Transition
 from karpathy_control.perception.tracker import Tracker
 from karpathy_control.policy.deliberation import Deliberation, Features
-from karpathy_control.policy.situation import Situation
+from karpathy_control.policy.situation import Situation, Truth
 from karpathy_control.policy.tokens import APPLIED
 from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg
@@ -124,7 +124,9 @@ class ClosedLoop:
         features = self.features()
         return Situation(
             features, w.scan, to_base(self._goal, w.odom_pose), w.odom_pose, w.velocity,
-            self._applied, self._moving, fresh, self.deliberation)
+            self._applied, self._moving, fresh, self.deliberation,
+            Truth(w.bank.worlds, w.world, w.time, self.episode_time, w.true_pose,
+                  w.true_velocity, w.goal))
 
     def advance(self, proposal: NDArray[np.floating]) -> Outcome:
         """Gate the proposed commands (B, 2) and drive one control step with what is left."""

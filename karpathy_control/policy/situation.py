@@ -9,7 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.config import RobotConfig
+from karpathy_control.contracts.world import World
 from karpathy_control.policy.deliberation import Deliberation, Features
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a simulator alone knows, for an oracle that is measured beside the policies."""
+
+    worlds: tuple[World, ...]
+    world: NDArray[np.int64]  # (B,) number in `worlds`
+    time: NDArray[np.float64]  # (B,) s since the start of the episode
+    span: float  # s that an episode lasts at most
+    pose: NDArray[np.float64]  # (B, 3) x y yaw, world
+    velocity: NDArray[np.float64]  # (B, 2) v w
+    goal: NDArray[np.float64]  # (B, 2) m, world
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,7 @@ class Situation:
     movers: NDArray[np.float64]  # (B, M, 6) x y vx vy in base, radius, confidence (0: no mover)
     fresh: NDArray[np.bool_]  # (B,) an episode has just begun: forget what was kept
     deliberation: Deliberation  # memory and cost-to-go of these robots
+    truth: Truth | None = None  # on a robot nobody knows it
 
     @property
     def robot(self) -> RobotConfig:
