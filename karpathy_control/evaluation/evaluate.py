@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,9 +31,11 @@ from karpathy_control.evaluation.suites import (
     Suite,
     as_driven,
     make_suite,
+    paired,
     report,
 )
 from karpathy_control.worlds.files import write_worlds
+from karpathy_control.worlds.variation import Variation, from_mapping
 
 ABLATIONS = ('reflex', *batched.PARTS_OF_LOOP)
 
@@ -61,6 +63,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='a parameter of the robot, as fault_budget=0.3; 0 is the default of '
                         'fault_budget here, whatever the profile says')
+    parser.add_argument('--vary', type=_range, action='append', default=[],
+                        metavar='NAME=LOW:HIGH', help='what episodes in the batched world draw '
+                        'evenly, in place of the usual: '
+                        + ', '.join(item.name for item in fields(Variation)))
     parser.add_argument('--failures', type=Path, help='file to write the failed legs to, each a '
                         'world, for --suite file')
     args = parser.parse_args(argv)
@@ -70,10 +76,24 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f'--ablate {name!r}: it takes {", ".join(ABLATIONS)}')
     if args.world == 'mujoco' and set(args.ablate) - {'reflex'}:
         parser.error(f'--ablate {",".join(args.ablate)}: --world mujoco takes reflex')
+    if args.world == 'mujoco' and args.vary:
+        parser.error('--vary: only --world batched draws these')
+    args.vary = dict(args.vary)
     if 'reflex' in args.ablate:
         args.policy = GUIDANCE
     args.against = [name for name in args.against.split(',') if name and name != args.policy]
     return args
+
+
+def _range(text: str) -> tuple[str, list[float]]:
+    """NAME=LOW:HIGH, or NAME=VALUE."""
+    name, _, values = text.partition('=')
+    low, _, high = values.partition(':')
+    try:
+        return name, [float(low), float(high or low)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not accepted; it takes NAME=LOW:HIGH, as '
+                                         'delay=0:0.3') from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,12 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_worlds(args.failures, [as_driven(suite, e) for e, _ in failed])
     print(json.dumps({
         'suite': args.suite, 'part': args.part, 'world': args.world, 'policy': args.policy,
-        'ablated': args.ablate, 'worlds': len({e.world for e in suite.episodes}), 'score': None,
+        'ablated': args.ablate, 'varied': args.vary,
+        'worlds': len({e.world for e in suite.episodes}), 'score': None,
         **report(suite, ours), 'seconds': round(time.monotonic() - started, 1),
         'failures': [{'world': suite.worlds[e.world].family, 'seed': suite.worlds[e.world].seed,
                       'leg': e.leg, 'cause': r.outcome} for e, r in failed],
-        'against': {name: report(suite, results) for name, results in found.items()
-                    if name != args.policy},
+        'against': {name: {**report(suite, results), **paired(suite, ours, results)}
+                    for name, results in found.items() if name != args.policy},
     }))
     return 0
 
@@ -111,7 +132,7 @@ def _drive(args: argparse.Namespace, suite: Suite) -> dict[str, list[Result]]:
         config = replace(PolicyConfig(), robot=robot)
         return batched.compare(
             suite, {name: load_policy(name, robot, args.device) for name in names},
-            replace(ControlConfig(), robot=robot), config,
+            replace(ControlConfig(), robot=robot), config, from_mapping(args.vary),
             ablate=args.ablate)
     if profile.description is None:
         raise ConfigError(f'--robot {profile.name}: it has no description, which MuJoCo needs')

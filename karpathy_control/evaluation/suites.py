@@ -219,6 +219,30 @@ def by_family(suite: Suite, results: Sequence[Result]) -> dict[str, float]:
     return {name: round(float(np.mean(hits)), 4) for name, hits in sorted(families.items())}
 
 
+def paired(suite: Suite, ours: Sequence[Result],
+           theirs: Sequence[Result]) -> dict[str, object]:
+    """How much more often we arrive, and our time as a multiple of theirs where both do.
+
+    Of the same episodes; intervals by bootstrap over worlds. Moments of one world count together.
+    """
+    more: dict[tuple[str, int], list[float]] = {}
+    ratios: dict[tuple[str, int], list[float]] = {}
+    for episode, a, b in zip(suite.episodes, ours, theirs, strict=True):
+        world = suite.worlds[episode.world]
+        key = (world.family, world.seed)
+        won, lost = a.outcome == 'success', b.outcome == 'success'
+        more.setdefault(key, []).append(float(won) - float(lost))
+        if won and lost:
+            ratios.setdefault(key, []).append(a.time / b.time)
+    found: dict[str, object] = {}
+    for name, values in (('success_more', more), ('time_ratio', ratios)):
+        means = [float(np.mean(v)) for v in values.values()]
+        found[name] = round(float(np.mean(means)), 4) if means else None
+        found[f'{name}_ci95'] = ([round(v, 4) for v in bootstrap_interval(means)] if means
+                                 else None)
+    return found
+
+
 def report(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
     """Everything that is said of a policy on a suite."""
     return {**summarise(results), **scores(suite, results), 'families': by_family(suite, results)}

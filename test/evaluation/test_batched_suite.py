@@ -25,6 +25,7 @@ from karpathy_control.evaluation.suites import (
     Suite,
     as_driven,
     make_suite,
+    paired,
     select,
 )
 from karpathy_control.policy.deliberation import Deliberation, Features
@@ -230,6 +231,38 @@ def test_command_prints_one_json_object_last(capsys):
     assert {'suite', 'policy', 'worlds', 'episodes', 'success', 'success_ci95', 'contacts',
             'timeouts', 'time_s', 'score', 'seconds', 'failures', 'against'} <= set(found)
     assert found['episodes'] == found['against']['straight']['episodes'] == 2
+
+
+def test_pairs_are_compared_world_by_world():
+    other = replace(WORLD, seed=30_001)
+    suite = Suite('test', [WORLD, other, WORLD],
+                  [Episode(0, 0, 1), Episode(1, 0, 2), Episode(2, 0, 3)], USUAL)
+    ours = [Result('success', 6.0), Result('success', 5.0), Result('success', 3.0)]
+    theirs = [Result('success', 12.0), Result('contact', 1.0), Result('timeout', 60.0)]
+    found = paired(suite, ours, theirs)
+    # world 30000: (0 + 1) / 2, world 30001: 1; only in the first have both arrived: 6 / 12
+    assert (found['success_more'], found['time_ratio']) == (0.75, 0.5)
+    assert found['success_more_ci95'] == [0.5, 1.0] and found['time_ratio_ci95'] == [0.5, 0.5]
+    never = paired(suite, theirs, [Result('contact', 1.0)] * 3)
+    assert never['time_ratio'] is None and never['time_ratio_ci95'] is None
+
+
+def test_what_episodes_draw_can_be_said(capsys):
+    arguments = ['--suite', 'open', '--policy', 'guidance', '--against', '', '--episodes', '2']
+    times = []
+    for vary in (['slip=0', 'delay=0.02'], ['slip=0.4', 'delay=0.02:0.3']):
+        assert evaluate.main(arguments + [part for v in vary for part in ('--vary', v)]) == 0
+        found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+        times.append(found['time_s'])
+    assert found['varied'] == {'slip': [0.4, 0.4], 'delay': [0.02, 0.3]}
+    assert times[1] > 1.3 * times[0]  # 1 / 0.6 of it, but for what is spent on turning
+    assert evaluate.main([*arguments, '--vary', 'luck=1']) == 2
+    assert "unknown variation 'luck'; known: delay" in capsys.readouterr().err
+    for wrong, said in ((['--vary', 'slip'], "'slip' is not accepted; it takes NAME=LOW:HIGH"),
+                        (['--vary', 'slip=0', '--world', 'mujoco'], 'only --world batched')):
+        with pytest.raises(SystemExit):
+            evaluate.main([*arguments, *wrong])
+        assert said in capsys.readouterr().err
 
 
 def test_command_names_what_is_wrong(capsys):
