@@ -12,8 +12,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -23,7 +25,12 @@ from karpathy_control.bringup.dds import cut_off, domain_of, first_port, refusal
 from karpathy_control.bringup.environment import LIFE
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
-from karpathy_control.bringup.shared_memory import held, remove_abandoned, retire_port
+from karpathy_control.bringup.shared_memory import (
+    held,
+    remove_abandoned,
+    retire_dead_ports,
+    retire_port,
+)
 from karpathy_control.contracts.config import ConfigError
 
 EXIT_REFUSED = 2  # a node that refuses its first configuration would refuse it again
@@ -213,6 +220,7 @@ class Runner:
             child.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env={**self._environment, LIFE: str(child.restarts)}, start_new_session=True)
+        threading.Thread(target=_mourn, args=(child.process.pid,), daemon=True).start()
         child.started, child.due = time.monotonic(), None
 
     def _ended(self, child: _Child, status: int, lived: float) -> None:
@@ -255,6 +263,13 @@ class Runner:
     def _say(self, name: str, text: str) -> None:
         if self._echo is not None:
             print(f'[{name}] {text}', file=self._echo, flush=True)
+
+
+def _mourn(pid: int) -> None:
+    """Wait for the end of a child, and at once let nobody write to its ports any more."""
+    with suppress(ChildProcessError):  # it has ended, and poll() was faster
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    retire_dead_ports()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -21,7 +21,8 @@ LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
 # PortNode of SharedMemGlobal.hpp: number, listeners, time of a health check and its third (ms),
 # capacity, waiting; then flags
 _NODE, _FLAGS = struct.Struct('<6I'), struct.Struct('<I')
-_PORT_OK, _SHARED = 1, 4
+_PORT_OK, _EXCLUSIVE, _READ = 1, 2, 4  # well; one listener alone; opened to read
+_PORT_NUMBER = re.compile(r'fastdds_port(\d{1,5})_el')
 
 _SEGMENT = re.compile(r'fastdds_[0-9a-f]{16}')
 _PORT = re.compile(r'fastdds_port\d{1,5}')
@@ -100,9 +101,9 @@ def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports:
 
 
 def retire_port(port: int, folder: Path = FOLDER) -> bool:
-    """Mark a port that several processes listen on as broken, so that all of them open a new one.
+    """Mark a port as broken, so that all who have it open a new one.
 
-    A listener that is killed stays registered: its messages are never taken, the ring of the port
+    Where several listen, one that is killed stays registered: its messages are never taken, the ring of the port
     fills up, and from then on nobody who is new is discovered by anybody. Fast DDS looks for dead
     listeners itself and misses some of them (doc/soak.md). This sets the mark that it sets.
     False where there is no such port, or not in the form that is known (ABI 3).
@@ -120,6 +121,19 @@ def retire_port(port: int, folder: Path = FOLDER) -> bool:
     return True
 
 
+def retire_dead_ports(folder: Path = FOLDER) -> int:
+    """Mark every port whose one listener is dead as broken; returns how many.
+
+    Whoever writes to it then opens a new one that nobody reads, where messages are dropped. Until
+    Fast DDS finds out itself, some 0.3 s, what is written there stays in the writers' segments
+    for good: ten hostile deaths fill a third of 8 MB, a hundred leave no room for an image
+    (doc/soak.md).
+    """
+    found = [int(name[1]) for path in files(folder)
+             if (name := _PORT_NUMBER.fullmatch(path.name)) and _unlocked(path)]
+    return sum(retire_port(port, folder) for port in found)
+
+
 def _port_node(memory: mmap.mmap, port: int) -> int:
     """Where the description of a port begins; -1 where nothing looks like it."""
     at = memory.find(struct.pack('<I', port))
@@ -127,7 +141,8 @@ def _port_node(memory: mmap.mmap, port: int) -> int:
         if at % 4 == 0 and at + _NODE.size + _FLAGS.size <= len(memory):
             _, _, check, wait, *_ = _NODE.unpack_from(memory, at)
             flags, = _FLAGS.unpack_from(memory, at + _NODE.size)
-            if check > 0 and wait == check // 3 and flags == _PORT_OK | _SHARED:
+            if check > 0 and wait == check // 3 and (
+                    flags & ~_EXCLUSIVE == _PORT_OK | _READ):
                 return at
         at = memory.find(struct.pack('<I', port), at + 1)
     return -1

@@ -15,6 +15,7 @@ from karpathy_control.bringup.shared_memory import (
     files,
     held,
     remove_abandoned,
+    retire_dead_ports,
     retire_port,
     size,
 )
@@ -115,7 +116,7 @@ def test_a_shared_port_is_marked_as_broken_and_nothing_else_is_touched(tmp_path)
 
 
 @pytest.mark.parametrize('change', [
-    {'number': 14151}, {'check': 0, 'wait': 0}, {'wait': 84}, {'flags': 3}, {'flags': 0x105},
+    {'number': 14151}, {'check': 0, 'wait': 0}, {'wait': 84}, {'flags': 3}, {'flags': 0x105}, {'flags': 6},
     {'before': 0x113}])
 def test_what_is_not_known_is_left_alone(tmp_path, change):
     port_file(tmp_path, 14150, **change)
@@ -130,3 +131,20 @@ def test_a_port_that_is_not_there_or_cut_short(tmp_path):
     assert not retire_port(14150, tmp_path)
     (tmp_path / 'fastdds_port14150').write_bytes(struct.pack('<I', 14150))
     assert not retire_port(14150, tmp_path)
+
+
+def test_ports_of_the_dead_are_marked_and_those_of_the_living_are_not(tmp_path):
+    for port, flags in ((14160, 7), (14162, 7), (14164, 7), (14166, 5)):
+        port_file(tmp_path, port, flags=flags)
+    for port in (14160, 14162, 14170):  # of the last nothing but the lock is left
+        (tmp_path / f'fastdds_port{port}_el').touch()
+    with (tmp_path / 'fastdds_port14162_el').open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert retire_dead_ports(tmp_path) == 1
+        assert retire_dead_ports(tmp_path) == 0
+
+    def flags_of(port):
+        return (tmp_path / f'fastdds_port{port}').read_bytes()[0x114 + 24]
+
+    # one without a lock has many listeners, or its one listener has yet to lock it
+    assert [flags_of(port) for port in (14160, 14162, 14164, 14166)] == [6, 7, 7, 5]
