@@ -103,9 +103,10 @@ def remove_abandoned(folder: Path = FOLDER, least_age: float = LEAST_AGE, ports:
 def retire_port(port: int, folder: Path = FOLDER) -> bool:
     """Mark a port as broken, so that all who have it open a new one.
 
-    Where several listen, one that is killed stays registered: its messages are never taken, the ring of the port
-    fills up, and from then on nobody who is new is discovered by anybody. Fast DDS looks for dead
-    listeners itself and misses some of them (doc/soak.md). This sets the mark that it sets.
+    Where several listen, one that is killed stays registered: its messages are never taken, the
+    ring of the port fills up, and from then on nobody who is new is discovered by anybody. Fast
+    DDS looks for dead listeners itself and misses some of them (doc/soak.md). This sets the mark
+    that it sets.
     False where there is no such port, or not in the form that is known (ABI 3).
     """
     try:

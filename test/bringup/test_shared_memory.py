@@ -116,8 +116,8 @@ def test_a_shared_port_is_marked_as_broken_and_nothing_else_is_touched(tmp_path)
 
 
 @pytest.mark.parametrize('change', [
-    {'number': 14151}, {'check': 0, 'wait': 0}, {'wait': 84}, {'flags': 3}, {'flags': 0x105}, {'flags': 6},
-    {'before': 0x113}])
+    {'number': 14151}, {'check': 0, 'wait': 0}, {'wait': 84}, {'flags': 3}, {'flags': 0x105},
+    {'flags': 6}, {'before': 0x113}])
 def test_what_is_not_known_is_left_alone(tmp_path, change):
     port_file(tmp_path, 14150, **change)
     before = (tmp_path / 'fastdds_port14150').read_bytes()
