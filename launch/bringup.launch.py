@@ -12,14 +12,18 @@ from launch.actions import (
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
 )
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from karpathy_control.bringup.dds import domain_of, first_port
 from karpathy_control.bringup.plan import ARGUMENTS, IncludeSpec, NodeSpec, plan
+from karpathy_control.bringup.shared_memory import bury
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -32,7 +36,10 @@ def generate_launch_description() -> LaunchDescription:
 def actions(context: LaunchContext) -> list[Action]:
     what = plan({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
     folder = Path(launch_config.log_dir)  # parameter files beside the logs of this run
+    discovery = first_port(domain_of({**context.environment, **what.environment}))
     return [*(SetEnvironmentVariable(*item) for item in what.environment.items()),
+            RegisterEventHandler(OnProcessExit(on_exit=[
+                OpaqueFunction(function=clear, args=[discovery])])),
             *(include(spec) for spec in what.includes),
             *(node(spec, folder) for spec in what.nodes)]
 
@@ -58,6 +65,11 @@ def node(spec: NodeSpec, folder: Path) -> Action:
                 respawn=spec.respawn, respawn_delay=spec.respawn_delay, output='both',
                 on_exit=[OpaqueFunction(function=end, args=[spec.name])] if spec.required
                 else None)
+
+
+def clear(context: LaunchContext, discovery: int) -> None:
+    if not context.is_shutdown:
+        bury(discovery)
 
 
 def end(context: LaunchContext, name: str) -> None:

@@ -25,12 +25,7 @@ from karpathy_control.bringup.dds import cut_off, domain_of, first_port, refusal
 from karpathy_control.bringup.environment import LIFE
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
-from karpathy_control.bringup.shared_memory import (
-    held,
-    remove_abandoned,
-    retire_dead_ports,
-    retire_port,
-)
+from karpathy_control.bringup.shared_memory import bury, held, remove_abandoned
 from karpathy_control.contracts.config import ConfigError
 
 EXIT_REFUSED = 2  # a node that refuses its first configuration would refuse it again
@@ -106,6 +101,7 @@ class Runner:
         self._environment = {**os.environ, **what.environment,
                              'ROS_LOG_DIR': os.environ.get('ROS_LOG_DIR')
                              or str(self.folder.absolute() / 'ros')}
+        self._stopping = False
         self._discovery = first_port(domain_of(self._environment))
         self._children: dict[str, _Child] = {}
         for spec in what.nodes:
@@ -158,7 +154,6 @@ class Runner:
             status = child.process.poll()
             if status is not None:
                 child.process = None
-                retire_port(self._discovery)  # it may still be registered there
                 self._follow(child)
                 self._ended(child, status, now - child.started)
 
@@ -184,6 +179,7 @@ class Runner:
 
     def stop(self) -> None:
         """Stop all processes, stage by stage; nothing is left when this returns."""
+        self._stopping = True
         mapped = {name for c in self._children.values() if c.process is not None
                   for name in held(c.process.pid)}
         try:
@@ -220,8 +216,15 @@ class Runner:
             child.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env={**self._environment, LIFE: str(child.restarts)}, start_new_session=True)
-        threading.Thread(target=_mourn, args=(child.process.pid,), daemon=True).start()
+        threading.Thread(target=self._mourn, args=(child.process.pid,), daemon=True).start()
         child.started, child.due = time.monotonic(), None
+
+    def _mourn(self, pid: int) -> None:
+        """Wait for the end of a child, and at once let nobody write to its ports any more."""
+        with suppress(ChildProcessError):  # it has ended, and poll() was faster
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        if not self._stopping:
+            bury(self._discovery)
 
     def _ended(self, child: _Child, status: int, lived: float) -> None:
         name = child.spec.name
@@ -263,13 +266,6 @@ class Runner:
     def _say(self, name: str, text: str) -> None:
         if self._echo is not None:
             print(f'[{name}] {text}', file=self._echo, flush=True)
-
-
-def _mourn(pid: int) -> None:
-    """Wait for the end of a child, and at once let nobody write to its ports any more."""
-    with suppress(ChildProcessError):  # it has ended, and poll() was faster
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    retire_dead_ports()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -135,6 +135,12 @@ def retire_dead_ports(folder: Path = FOLDER) -> int:
     return sum(retire_port(port, folder) for port in found)
 
 
+def bury(discovery: int, folder: Path = FOLDER) -> None:
+    """A listener has died: retire its own ports, and that of discovery, which it shared."""
+    retire_dead_ports(folder)
+    retire_port(discovery, folder)
+
+
 def _port_node(memory: mmap.mmap, port: int) -> int:
     """Where the description of a port begins; -1 where nothing looks like it."""
     at = memory.find(struct.pack('<I', port))

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,16 @@ from karpathy_control.bringup.resources import share
 
 pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS 2 installation')
 
-from launch import LaunchContext
+from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import (
     DeclareLaunchArgument,
+    ExecuteProcess,
     IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
 )
+from launch.event_handlers import OnProcessExit
 from launch.logging import launch_config
 from launch_ros.actions import Node
 
@@ -74,7 +79,7 @@ def test_mujoco(expand):
                               'robot_state_publisher']
     assert not any(isinstance(a, IncludeLaunchDescription) for a in actions)
     first = [type(a) for a in actions].index(Node)
-    assert {SetEnvironmentVariable} == {type(a) for a in actions[:first]}
+    assert {SetEnvironmentVariable, RegisterEventHandler} == {type(a) for a in actions[:first]}
     data = yaml.safe_load((Path(expand.folder) / 'control.yaml').read_text())
     assert data['/control']['ros__parameters']['use_sim_time'] is True
 
@@ -82,7 +87,7 @@ def test_mujoco(expand):
 def test_gazebo(expand):
     actions = expand(world='gazebo', rviz='true')
     assert sum(isinstance(a, IncludeLaunchDescription) for a in actions) == 1
-    assert names(actions) == ['sensor', 'perception', 'policy', 'control', 'create',
+    assert names(actions) == ['sensor', 'perception', 'policy', 'control', 'base_guard', 'create',
                               'bridge_base', 'bridge_camera', 'robot_state_publisher', 'rviz2']
 
 
@@ -93,3 +98,27 @@ def test_robot(expand):
 
 def test_composed(expand):
     assert names(expand(composed='true'))[:3] == ['pipeline', 'control', 'sim']
+
+
+def test_what_a_dead_node_leaves_is_cleared_but_not_at_the_end(launch_file, monkeypatch):
+    seen = []
+    monkeypatch.setitem(launch_file['clear'].__globals__, 'bury', seen.append)
+    context = LaunchContext()
+    launch_file['clear'](context, 7400)
+    context._set_is_shutdown(True)
+    launch_file['clear'](context, 7400)
+    assert seen == [7400]
+
+
+def test_the_end_of_a_process_clears_its_domain(launch_file, tmp_path):
+    """A process under the real launch service ends; its handler runs, and the launch ends."""
+    seen = []
+    launch_file['clear'].__globals__['bury'] = seen.append
+    handler = RegisterEventHandler(OnProcessExit(on_exit=[
+        OpaqueFunction(function=launch_file['clear'], args=[7650])]))
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(LaunchDescription([
+        handler, ExecuteProcess(cmd=[sys.executable, '-c', '']),
+        ExecuteProcess(cmd=[sys.executable, '-c', 'import time; time.sleep(1.0)'])]))
+    assert service.run() == 0
+    assert seen and set(seen) == {7650}
