@@ -59,7 +59,19 @@ def culprits(scene, motion):
     return few, Motion(
         motion.acceleration, motion.deceleration, motion.turn_acceleration, motion.reaction,
         motion.tick, motion.margin, motion.obstacle_speed, motion.drift_per_metre,
-        motion.drift_per_radian, motion.lever, motion.shadow, _LARGE_STEP)
+        motion.drift_per_radian, motion.lever, motion.shadow, _LARGE_STEP, motion.creep)
+
+
+@kernel
+def crept(before, after, dt, motion):
+    """How much faster than its wheels the base is, m/s, while they go from one speed to another.
+
+    Tyres that brake creep: the base follows its wheels `creep` seconds later, while it turns as
+    they do, so it gets farther out of an arc. In steady driving there is no such difference.
+    """
+    if motion.creep == 0.0 or abs(after) >= abs(before):
+        return 0.0
+    return motion.creep * (before - after) / dt
 
 
 @kernel
@@ -81,6 +93,8 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
             rate = abs(v) + abs(w) * footprint.radius
         else:
             rate = max(abs(v0), abs(v1)) + max(abs(w0), abs(w1)) * footprint.radius
+        if rate > 1e-9:
+            rate += motion.creep * motion.deceleration
         h = duration - t
         if not braking:
             h = min(h, _RAMP)
@@ -89,10 +103,13 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
         middle = t + 0.5 * h
         if braking:
             v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, middle)
+            creep = crept(v0, 0.0, duration, motion)
         else:
             v = approach(v0, v1, motion.acceleration, motion.deceleration, middle)
             w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, middle)
-        x, y, yaw = advance(x, y, yaw, v, w, h)
+            creep = crept(v, approach(v, v1, motion.acceleration, motion.deceleration, h), h,
+                          motion)
+        x, y, yaw = advance(x, y, yaw, v + creep, w, h)
         t += h
         if rate <= 1e-9 or (motion.obstacle_speed > 0.0 and braking and abs(v) <= STILL_V
                             and abs(w) <= STILL_W):

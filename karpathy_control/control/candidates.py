@@ -107,7 +107,7 @@ def _turn_bound(v, bounds):
 @kernel
 def speed_cap(distance, motion):
     """The speed in m/s from which the base stops within `distance` m; inverse of stop_reach."""
-    delay = motion.reaction + motion.tick
+    delay = motion.reaction + motion.tick + motion.creep
     distance = max(distance, 0.0)
     return motion.deceleration * (
         math.sqrt(delay * delay + 2.0 * distance / motion.deceleration) - delay)

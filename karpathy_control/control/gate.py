@@ -96,7 +96,7 @@ class Gate:
                               gate.obstacle_speed,
                               gate.drift_per_metre, gate.drift_per_radian,
                               self._memory.free_seen.shape[1] * CELL * math.sqrt(0.5),
-                              _SHADOW if gate.occlusion else math.inf)
+                              _SHADOW if gate.occlusion else math.inf, creep=robot.creep)
         reach = stop_reach(max(robot.max_speed, robot.max_reverse), robot.max_turn, self._motion)
         self._rules = Rules(CELL, gate.start_radius, gate.memory_time,
                             nearest_ground_distance(robot.camera_pose),

@@ -53,6 +53,7 @@ class Motion(NamedTuple):
     lever: float  # m, half the diagonal of the memory's window
     shadow: float  # m of range between neighbouring beams from which a shadow counts; inf: none
     step: float = _LEAST_STEP  # m of footprint motion, least between two poses that are checked
+    creep: float = 0.0  # s by which the base slows down later than its wheels
 
 
 class Scene(NamedTuple):
@@ -78,7 +79,7 @@ class Scene(NamedTuple):
 def stop_reach(v, w, motion):
     """Bound in m on how far the base can get before it stands, from speeds up to v and w."""
     total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
-    return v * (motion.reaction + motion.tick + 0.5 * total)
+    return v * (motion.reaction + motion.tick + motion.creep + 0.5 * total)
 
 
 @kernel

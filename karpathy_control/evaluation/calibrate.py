@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from karpathy_control.bringup.robots import load_profile
-from karpathy_control.contracts.config import ConfigError, RobotConfig, SimConfig
+from karpathy_control.contracts.config import ConfigError, RobotConfig, SimConfig, from_mapping
 from karpathy_control.contracts.types import Command, Pose2
 from karpathy_control.contracts.world import World
 from karpathy_control.evaluation.calibrate_figure import figure
@@ -33,7 +33,8 @@ SPEED_GAIN = (0.98, 1.02)  # speed driven / commanded, straight on
 # Turning rate / commanded. A skid-steered base turns by sliding: its multiplier of the wheel
 # separation is what makes this one, and on a real Jackal it is good to about a tenth.
 TURN_GAIN = (0.9, 1.1)
-CREEP = 0.02  # m that turning in place for two seconds may move the base
+SHIFT = 0.02  # m that turning in place for two seconds may move the base
+CREEP_OFF = 0.015  # s by which the creep of the tyres may be off
 PARTS = (0.25, 0.5, 0.75, 1.0)  # of the top speed and turning rate, at which is measured
 _GO = 2.5  # s: to the top speed, and a second at it
 _SETTLED = 0.5  # s at the end of that, over which is averaged
@@ -49,6 +50,7 @@ class Trace:
     time: NDArray[np.float64]  # (n,) s since the first command
     pose: NDArray[np.float64]  # (n, 3) m, m, rad, unwrapped
     twist: NDArray[np.float64]  # (n, 2) m/s, rad/s
+    wheels: NDArray[np.float64]  # (n,) m/s, the speed that odometry tells
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,10 @@ def drive(robot: RobotDescription, sim: SimConfig,
         for _ in range(round(seconds / sim.physics_step)):
             world.step(command)
             s = world.true_state()
-            rows.append((world.time, s.x, s.y, s.yaw, s.v, s.w))
+            rows.append((world.time, s.x, s.y, s.yaw, s.v, s.w, world.odometry().v))
     data = np.array(rows)
     data[:, 3] = np.unwrap(data[:, 3])
-    return Trace(data[:, 0], data[:, 1:4], data[:, 4:])
+    return Trace(data[:, 0], data[:, 1:4], data[:, 4:6], data[:, 6])
 
 
 def settled(trace: Trace, axis: int) -> float:
@@ -106,6 +108,13 @@ def lag(trace: Trace, axis: int, acceleration: float) -> float:
     return float(reached - _REACHED * end / acceleration)
 
 
+def creep(trace: Trace) -> float:
+    """How much later than its wheels the base stops, s: metres that it gets ahead, per m/s."""
+    after = trace.time > _GO
+    ahead = np.trapezoid(trace.twist[after, 0] - trace.wheels[after], trace.time[after])
+    return float(ahead / settled(trace, 0))
+
+
 def stopping(trace: Trace) -> tuple[float, float]:
     """Metres travelled and radians turned after the first command ended."""
     after = trace.pose[trace.time >= _GO]
@@ -116,7 +125,7 @@ def stopping(trace: Trace) -> tuple[float, float]:
 def calibrate(description: RobotDescription, robot: RobotConfig,
               sim: SimConfig | None = None) -> Calibration:
     """Measure the base of a description up to the limits of a robot."""
-    sim = sim or SimConfig()
+    sim = sim or from_mapping(SimConfig, {'odometry.drift_per_metre': 0.0})
 
     def step(v: float, w: float) -> Trace:
         return drive(description, sim, [(_GO, Command(v, w)), (_STOP, Command())])
@@ -137,6 +146,8 @@ def calibrate(description: RobotDescription, robot: RobotConfig,
         most = v * v / (2.0 * robot.deceleration) + v * LAG
         stops.append((v, way, most))
         checks.append(Check(f'stop from {v:g} m/s', way, 0.0, most, 'm'))
+    checks.append(Check('creep of the tyres', creep(straight[-1][1]),
+                        max(0.0, robot.creep - CREEP_OFF), robot.creep + CREEP_OFF, 's'))
     for w, trace in spins:
         checks.append(Check(f'turning at {w:g} rad/s', settled(trace, 1) / w, *TURN_GAIN, ''))
     checks.append(Check('lag of the turning', lag(spins[-1][1], 1,
@@ -146,8 +157,8 @@ def calibrate(description: RobotDescription, robot: RobotConfig,
         _, turned = stopping(trace)
         most = w * w / (2.0 * robot.turn_acceleration) + w * LAG
         checks.append(Check(f'turning stopped from {w:g} rad/s', turned, 0.0, most, 'rad'))
-    checks.append(Check('creep while turning', float(np.hypot(*spins[-1][1].pose[-1, :2])),
-                        0.0, CREEP, 'm'))
+    checks.append(Check('shift while turning', float(np.hypot(*spins[-1][1].pose[-1, :2])),
+                        0.0, SHIFT, 'm'))
     arcs = []
     for v in speeds:
         for w in turns:

@@ -17,7 +17,7 @@ from scenes import (
     square_distance,
 )
 
-from karpathy_control.control.braking import advance, approach_and_brake, phase
+from karpathy_control.control.braking import advance, approach_and_brake, crept, phase
 from karpathy_control.control.scene import _known, _slot, _to_front, room_at, seen_at, stop_reach
 
 REST = (0.0, 0.0)
@@ -67,6 +67,25 @@ def test_advance_is_the_limit_of_small_steps(v, w, dt):
         y += v * dt / n * math.sin(middle)
         yaw += w * dt / n
     assert advance(0.3, -0.2, 0.9, v, w, dt) == pytest.approx((x, y, yaw), abs=2e-6)
+
+
+@pytest.mark.parametrize('v', [1.0, -0.6])
+def test_tyres_that_creep_add_their_share_to_a_stop(v):
+    """The base is `creep` seconds later than its wheels: over a stop that makes v * creep."""
+    for creep in (0.0, 0.04):
+        motion = MOTION._replace(creep=creep)
+        total = abs(v) / MOTION.deceleration
+        clear, x, _, _ = phase(OPEN, motion, FOOTPRINT, SAMPLES, FINE, 0.0, 0.0, 0.0, v, 0.0,
+                               0.0, 0.0, True, total, 0.0)
+        assert clear and x == pytest.approx(0.5 * v * total + creep * v, abs=1e-9)
+
+
+def test_only_what_slows_down_creeps():
+    motion = MOTION._replace(creep=0.04)
+    assert crept(1.0, 0.9, 0.05, motion) == pytest.approx(0.04 * 0.1 / 0.05)
+    assert crept(-1.0, -0.9, 0.05, motion) == pytest.approx(-0.08)
+    assert crept(0.9, 1.0, 0.05, motion) == crept(1.0, 1.0, 0.05, motion) == 0.0
+    assert crept(1.0, 0.0, 0.5, MOTION) == 0.0
 
 
 # -- room and view at one pose --------------------------------------------------------------------

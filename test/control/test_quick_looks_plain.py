@@ -178,4 +178,4 @@ def test_the_culprits_are_the_first_three_points_of_the_scene():
     assert few.size == 3
     assert all(np.array_equal(a, b) for a, b in zip(few._replace(size=5), scene, strict=True))
     assert culprits(scene._replace(size=2), MOTION)[0].size == 2
-    assert motion[:-1] == MOTION[:-1] and motion[-1] == 0.02
+    assert motion.step == 0.02 and motion._replace(step=MOTION.step) == MOTION

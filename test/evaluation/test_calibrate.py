@@ -9,11 +9,11 @@ import pytest
 from karpathy_control.bringup.resources import find
 from karpathy_control.cli import run
 from karpathy_control.contracts.config import RobotConfig
-from karpathy_control.evaluation.calibrate import Trace, calibrate, lag, settled, stopping
+from karpathy_control.evaluation.calibrate import Trace, calibrate, creep, lag, settled, stopping
 from karpathy_control.worlds.robot import load_robot
 
 LIMITS = replace(RobotConfig(), max_speed=2.0, max_turn=3.0, deceleration=4.0,
-                 turn_acceleration=10.0)
+                 turn_acceleration=10.0, creep=0.03)
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +28,8 @@ def ramp(late=0.0):
     v = np.where(time > 2.5, np.clip(2.0 - 4.0 * (time - 2.5), 0.0, None), v)
     x = np.cumsum(v) * 0.0025
     zero = np.zeros_like(v)
-    return Trace(time, np.stack((x, zero, zero), axis=1), np.stack((v, zero), axis=1))
+    return Trace(time, np.stack((x, zero, zero), axis=1), np.stack((v, zero), axis=1),
+                 np.where(time > 2.5, np.clip(v - 0.2, 0.0, None), v))
 
 
 @pytest.mark.parametrize('late', [0.0, 0.05, 0.2])
@@ -43,6 +44,12 @@ def test_a_ramp_stops_in_v_squared_by_two_a():
     way, turned = stopping(ramp())
     assert way == pytest.approx(2.0**2 / (2 * 4.0), abs=0.006)  # 0.5 m; one step at 2 m/s is 5 mm
     assert turned == 0.0
+
+
+def test_wheels_that_stop_sooner_are_told_as_creep():
+    # 0.2 m/s slower than the base, which slows down by 4 m/s^2, are 0.05 s ahead of it; but in the
+    # last 0.05 s they stand: 0.2 * 0.45 + 0.2 * 0.05 / 2 = 0.095 m of 2 m/s
+    assert creep(ramp()) == pytest.approx(0.095 / 2.0, abs=0.001)
 
 
 def outside(description, limits=LIMITS):
@@ -71,10 +78,14 @@ def test_a_profile_that_hopes_for_more_braking_is_found(jackal):
     assert 'stop from 2 m/s' in outside(jackal, replace(LIMITS, deceleration=8.0))
 
 
+def test_a_profile_that_knows_nothing_of_creep_is_found(jackal):
+    assert outside(jackal, replace(LIMITS, creep=0.0)) == {'creep of the tyres'}
+
+
 def test_the_command_prints_one_object_and_draws(tmp_path, capsys):
     assert run(['calibrate', '--robot', 'jackal', '--out', str(tmp_path)]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert said['outside'] == [] and len(said['checks']) == 21
+    assert said['outside'] == [] and len(said['checks']) == 22
     assert (tmp_path / 'jackal.png').read_bytes().startswith(b'\x89PNG')
 
 
