@@ -106,8 +106,7 @@ def retire_port(port: int, folder: Path = FOLDER) -> bool:
     Where several listen, one that is killed stays registered: its messages are never taken, the
     ring of the port fills up, and from then on nobody who is new is discovered by anybody. Fast
     DDS looks for dead listeners itself and misses some of them (doc/soak.md). This sets the mark
-    that it sets.
-    False where there is no such port, or not in the form that is known (ABI 3).
+    that it sets. False where there is no such port, or not in the form that is known (Fast DDS 3).
     """
     try:
         with (folder / f'fastdds_port{port}').open('r+b') as file, \
@@ -127,7 +126,7 @@ def retire_dead_ports(folder: Path = FOLDER) -> int:
 
     Whoever writes to it then opens a new one that nobody reads, where messages are dropped. Until
     Fast DDS finds out itself, some 0.3 s, what is written there stays in the writers' segments
-    for good: ten hostile deaths fill a third of 8 MB, a hundred leave no room for an image
+    for good: twelve deaths fill a quarter of 8 MB, a hundred leave no room for an image
     (doc/soak.md).
     """
     found = [int(name[1]) for path in files(folder)

@@ -69,7 +69,7 @@ def crept(before, after, dt, motion):
     Tyres that brake creep: the base follows its wheels `creep` seconds later, while it turns as
     they do, so it gets farther out of an arc. In steady driving there is no such difference.
     """
-    if motion.creep == 0.0 or abs(after) >= abs(before):
+    if abs(after) >= abs(before):
         return 0.0
     return motion.creep * (before - after) / dt
 
@@ -85,6 +85,7 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
     """
     t = 0.0
     unseen = 0.0  # m of motion since the outline was looked up
+    creep = crept(v0, 0.0, duration, motion) if braking else 0.0
     room = room_at(scene, footprint, x, y, yaw, scene.need, motion.obstacle_speed * elapsed,
                    _HORIZON)  # from here on a lower bound, until the points are looked at anew
     while duration - t > 1e-9:
@@ -103,12 +104,12 @@ def phase(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w1, br
         middle = t + 0.5 * h
         if braking:
             v, w = brake(v0, w0, motion.deceleration, motion.turn_acceleration, middle)
-            creep = crept(v0, 0.0, duration, motion)
         else:
             v = approach(v0, v1, motion.acceleration, motion.deceleration, middle)
             w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, middle)
-            creep = crept(v, approach(v, v1, motion.acceleration, motion.deceleration, h), h,
-                          motion)
+            if motion.creep > 0.0:
+                creep = crept(v, approach(v, v1, motion.acceleration, motion.deceleration, h), h,
+                              motion)
         x, y, yaw = advance(x, y, yaw, v + creep, w, h)
         t += h
         if rate <= 1e-9 or (motion.obstacle_speed > 0.0 and braking and abs(v) <= STILL_V
@@ -134,6 +135,7 @@ def hits_last_culprits(scene, motion, footprint, x, y, yaw, v0, w0, v1, w1, dura
 
     `room_at` puts the points that ruled the last commands out first, and the next command mostly
     fails by the same ones: this says so at a hundredth of the cost. It never lets anything pass.
+    Of a base that creeps it looks at the way of its wheels, which must be clear as well.
     """
     v = approach(v0, v1, motion.acceleration, motion.deceleration, 0.5 * duration)
     w = approach(w0, w1, motion.turn_acceleration, motion.turn_acceleration, 0.5 * duration)
@@ -164,7 +166,7 @@ def ends_badly(scene, motion, footprint, samples, cell, x, y, yaw, v0, w0, v1, w
 
     Most commands that fail do so there: two looks then save the two hundred of the whole way.
     The way to the braking is driven in two steps, which are off by less than `_OFF`; the braking
-    is one arc. It never lets anything pass.
+    is one arc, of the wheels where the base creeps. It never lets anything pass.
     """
     for k in range(2):
         middle = (0.25 + 0.5 * k) * duration

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from karpathy_control.control.braking import STILL_V, STILL_W, advance
+from karpathy_control.control.braking import STILL_V, STILL_W, advance, crept
 from karpathy_control.control.footprint import signed_distance
 from karpathy_control.control.limits import approach, brake, braking_time
 from karpathy_control.control.scene import seen_at
@@ -46,15 +46,19 @@ def closing_speed(scene, motion, footprint, samples, cell, state, v, w):
     going = motion.reaction + motion.tick
     v1 = approach(v0, v, motion.acceleration, motion.deceleration, going)
     w1 = approach(w0, w, motion.turn_acceleration, motion.turn_acceleration, going)
-    total = going + braking_time(v1, w1, motion.deceleration, motion.turn_acceleration)
+    braking = braking_time(v1, w1, motion.deceleration, motion.turn_acceleration)
+    total = going + braking
+    creep = crept(v1, 0.0, braking, motion)
     for k in range(math.ceil(total / _STEP)):
         middle = (k + 0.5) * _STEP
+        ahead = 0.0
         if middle < going:
             vk = approach(v0, v, motion.acceleration, motion.deceleration, middle)
             wk = approach(w0, w, motion.turn_acceleration, motion.turn_acceleration, middle)
         else:
             vk, wk = brake(v1, w1, motion.deceleration, motion.turn_acceleration, middle - going)
-        x, y, yaw = advance(x, y, yaw, vk, wk, _STEP)
+            ahead = creep
+        x, y, yaw = advance(x, y, yaw, vk + ahead, wk, _STEP)
         if abs(vk) <= STILL_V and abs(wk) <= STILL_W:
             continue
         if _touches(scene, motion, footprint, samples, cell, x, y, yaw, (k + 1) * _STEP):

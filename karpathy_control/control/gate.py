@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.view import nearest_ground_distance, whole_band_distance
 from karpathy_control.control import camera_layer, lidar_layer
-from karpathy_control.control.braking import advance
+from karpathy_control.control.braking import advance, crept
 from karpathy_control.control.candidates import (
     BRAKING,
     LIMITED,
@@ -51,15 +51,18 @@ class GateResult:
 
 
 @kernel
-def _braking_poses(x, y, yaw, v, w, deceleration, turn_deceleration, step):
-    n = math.ceil(braking_time(v, w, deceleration, turn_deceleration) / step)
+def _braking_poses(x, y, yaw, v, w, motion, step):
+    total = braking_time(v, w, motion.deceleration, motion.turn_acceleration)
+    n = math.ceil(total / step)
+    creep = crept(v, 0.0, total, motion)
     poses = np.empty((n + 1, 3))
     for k in range(n + 1):
         poses[k, 0] = x
         poses[k, 1] = y
         poses[k, 2] = yaw
-        vk, wk = brake(v, w, deceleration, turn_deceleration, (k + 0.5) * step)
-        x, y, yaw = advance(x, y, yaw, vk, wk, step)
+        middle = (k + 0.5) * step
+        vk, wk = brake(v, w, motion.deceleration, motion.turn_acceleration, middle)
+        x, y, yaw = advance(x, y, yaw, vk + (creep if middle < total else 0.0), wk, step)
     return poses
 
 
@@ -240,8 +243,7 @@ class Gate:
         """The braking that follows a command from a pose. Shape: (3,), (2,) -> (n, 3) in odom."""
         x, y, yaw = (float(p) for p in np.asarray(pose, np.float64))
         v, w = (float(c) for c in np.asarray(command, np.float64))
-        return _braking_poses(x, y, yaw, v, w, self._motion.deceleration,
-                              self._motion.turn_acceleration, 0.02)
+        return _braking_poses(x, y, yaw, v, w, self._motion, 0.02)
 
     def _poses(self, pose: ArrayLike) -> NDArray[np.float64]:
         return np.ascontiguousarray(pose, np.float64).reshape(self.batch, 3)

@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.config import (
     ConfigError,
     ControlConfig,
@@ -39,15 +40,20 @@ CHUNK = 128  # episodes that are finished and written together
 MUJOCO_CHUNK = 16
 # beside the defaults: what a robot states that drives among people
 SETTINGS: dict[str, dict[str, object]] = {
-    'moving': {'gate.obstacle_speed': 0.6, 'gate.occlusion': True},
-    'mujoco': {'robot.creep': 0.03}}  # of the Jackal there, as its profile says
+    'moving': {'gate.obstacle_speed': 0.6, 'gate.occlusion': True}}
 
 Runner = Callable[[int, int], Tally]  # first episode and how many -> what they came to
 
 
 def control_for(kind: str) -> ControlConfig:
-    """The gate's configuration in worlds of a kind."""
-    return from_mapping(ControlConfig, SETTINGS.get(kind, {}))
+    """The gate's configuration in worlds of a kind; in MuJoCo that of the Jackal.
+
+    No room is kept for faults: none happens.
+    """
+    values = SETTINGS.get(kind, {})
+    if kind == 'mujoco':
+        values = {**load_profile('jackal').parameters, 'robot.fault_budget': 0.0}
+    return from_mapping(ControlConfig, values)
 
 
 def runner(kind: str, seed: int, control: ControlConfig, envs: int) -> Runner:

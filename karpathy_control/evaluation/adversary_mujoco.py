@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.bringup.resources import find
-from karpathy_control.contracts.config import ControlConfig, SimConfig, from_mapping, to_mapping
+from karpathy_control.contracts.config import ControlConfig, SimConfig, from_mapping
 from karpathy_control.contracts.layout import SCAN_BEAMS, scan_bearings
 from karpathy_control.contracts.modes import Reason
 from karpathy_control.contracts.types import Command, Pose2, RawScan
@@ -44,7 +44,6 @@ _REASONS = Reason.GATE_LIMITED, Reason.GATE_BRAKING, Reason.UNAVOIDABLE  # statu
 def run(seed: int, first: int, count: int, control: ControlConfig) -> Tally:
     """Episodes `first` to `first + count` of a run."""
     robot = load_robot(find('description', 'jackal.urdf.xacro'))
-    control = from_mapping(ControlConfig, {**to_mapping(control), **robot.robot_parameters()})
     tally = Tally()
     for episode in range(first, first + count):
         _Episode(seed, episode, control, robot).drive(tally)

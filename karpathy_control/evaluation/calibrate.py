@@ -1,8 +1,8 @@
 """`karpathy-control calibrate`: what the simulated base makes of its commands, before any score.
 
-Steps of speed and of turning rate, arcs, and stops, in MuJoCo on an empty floor,
-each figure beside what it may be. The base between `cmd_vel` and the floor alone is measured, no
-sensor and no node. Exit status 1 where a figure is outside; the last line is one JSON object.
+Steps of speed and of turning rate, arcs, and stops, in MuJoCo on an empty floor, each figure
+beside what it may be. The base between `cmd_vel` and the floor alone is measured, no sensor and
+no node. Exit status 1 where a figure is outside; the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Check:
     value: float
     low: float
     high: float
-    unit: str
+    unit: str  # of the three; empty for a ratio
 
     @property
     def ok(self) -> bool:
@@ -127,13 +127,13 @@ def calibrate(description: RobotDescription, robot: RobotConfig,
     """Measure the base of a description up to the limits of a robot."""
     sim = sim or from_mapping(SimConfig, {'odometry.drift_per_metre': 0.0})
 
-    def step(v: float, w: float) -> Trace:
-        return drive(description, sim, [(_GO, Command(v, w)), (_STOP, Command())])
+    def go(v: float, w: float, stop: float = _STOP) -> Trace:
+        return drive(description, sim, [(_GO, Command(v, w)), (stop, Command())])
 
     speeds = [part * robot.max_speed for part in PARTS]
     turns = [part * robot.max_turn for part in PARTS]
-    straight = [(v, step(v, 0.0)) for v in speeds]
-    spins = [(w, step(0.0, w)) for w in turns]
+    straight = [(v, go(v, 0.0)) for v in speeds]
+    spins = [(w, go(0.0, w)) for w in turns]
     checks = []
     for v, trace in straight:
         checks.append(Check(f'speed at {v:g} m/s', settled(trace, 0) / v, *SPEED_GAIN, ''))
@@ -163,7 +163,7 @@ def calibrate(description: RobotDescription, robot: RobotConfig,
     for v in speeds:
         for w in turns:
             if v * w <= robot.max_lateral_acceleration:
-                arcs.append((v, w, settled(step(v, w), 1) / w))
+                arcs.append((v, w, settled(go(v, w, stop=0.0), 1) / w))
     gains = [gain for *_, gain in arcs]
     checks.append(Check('least turning on arcs', min(gains), *TURN_GAIN, ''))
     checks.append(Check('most turning on arcs', max(gains), *TURN_GAIN, ''))

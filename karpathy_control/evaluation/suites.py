@@ -188,6 +188,24 @@ def summarise(results: Sequence[Result]) -> dict[str, object]:
     }
 
 
+def _by_world(suite: Suite, values: Sequence[float | None]) -> list[float]:
+    """The mean over the episodes of each world, of those that have a value.
+
+    Moments of one world, which are worlds in the suite, count together.
+    """
+    worlds: dict[tuple[str, int], list[float]] = {}
+    for episode, value in zip(suite.episodes, values, strict=True):
+        if value is not None:
+            world = suite.worlds[episode.world]
+            worlds.setdefault((world.family, world.seed), []).append(value)
+    return [float(np.mean(v)) for v in worlds.values()]
+
+
+def _interval(means: Sequence[float]) -> list[float] | None:
+    """The bootstrap interval of the mean over worlds, rounded; None where there is none."""
+    return [round(v, 4) for v in bootstrap_interval(means)] if means else None
+
+
 def scores(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
     """BARN's score with its interval over worlds, and time as a multiple of the physical limit.
 
@@ -195,17 +213,12 @@ def scores(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
     """
     if not suite.protocol.scored:
         return {}
-    values: dict[int, list[float]] = {}
-    ratios = []
-    for episode, result in zip(suite.episodes, results, strict=True):
-        world = suite.worlds[episode.world]
-        values.setdefault(episode.world, []).append(score(result, world))
-        if result.outcome == 'success' and world.path_length is not None:
-            ratios.append(result.time / (world.path_length / 2.0))
-    means = [float(np.mean(v)) for v in values.values()]
-    low, high = bootstrap_interval(means)
+    driven = [(suite.worlds[e.world], r) for e, r in zip(suite.episodes, results, strict=True)]
+    means = _by_world(suite, [score(result, world) for world, result in driven])
+    ratios = [result.time / (world.path_length / 2.0) for world, result in driven
+              if result.outcome == 'success' and world.path_length is not None]
     return {'score': round(float(np.mean(means)), 4),
-            'score_ci95': [round(low, 4), round(high, 4)],
+            'score_ci95': _interval(means),
             'times_physical_limit': round(float(np.mean(ratios)), 3) if ratios else None,
             'waited_s': round(float(np.mean([r.waited for r in results])), 2)}
 
@@ -223,24 +236,16 @@ def paired(suite: Suite, ours: Sequence[Result],
            theirs: Sequence[Result]) -> dict[str, object]:
     """How much more often we arrive, and our time as a multiple of theirs where both do.
 
-    Of the same episodes; intervals by bootstrap over worlds. Moments of one world count together.
+    Of the same episodes; means and bootstrap intervals over worlds.
     """
-    more: dict[tuple[str, int], list[float]] = {}
-    ratios: dict[tuple[str, int], list[float]] = {}
-    for episode, a, b in zip(suite.episodes, ours, theirs, strict=True):
-        world = suite.worlds[episode.world]
-        key = (world.family, world.seed)
-        won, lost = a.outcome == 'success', b.outcome == 'success'
-        more.setdefault(key, []).append(float(won) - float(lost))
-        if won and lost:
-            ratios.setdefault(key, []).append(a.time / b.time)
-    found: dict[str, object] = {}
-    for name, values in (('success_more', more), ('time_ratio', ratios)):
-        means = [float(np.mean(v)) for v in values.values()]
-        found[name] = round(float(np.mean(means)), 4) if means else None
-        found[f'{name}_ci95'] = ([round(v, 4) for v in bootstrap_interval(means)] if means
-                                 else None)
-    return found
+    pairs = list(zip(ours, theirs, strict=True))
+    more = _by_world(suite, [float(a.outcome == 'success') - float(b.outcome == 'success')
+                             for a, b in pairs])
+    ratio = _by_world(suite, [a.time / b.time if a.outcome == b.outcome == 'success' else None
+                              for a, b in pairs])
+    return {'success_more': round(float(np.mean(more)), 4), 'success_more_ci95': _interval(more),
+            'time_ratio': round(float(np.mean(ratio)), 4) if ratio else None,
+            'time_ratio_ci95': _interval(ratio)}
 
 
 def report(suite: Suite, results: Sequence[Result]) -> dict[str, object]:

@@ -222,18 +222,18 @@ def towards(value, target, rise, fall):
 
 
 @kernel
-def one_step(x, y, yaw, v, w, target_v, target_w, limits):
-    """Move for STEP towards a target velocity, on a chord at the middle heading.
+def one_step(x, y, yaw, v, w, target_v, target_w, limits, dt):
+    """Move for dt s towards a target velocity, on a chord at the middle heading.
 
     limits as for `roll_out`. Returns x, y, yaw, v, w at the end, then mean v, mean w and the
     heading of the chord; m, s and rad.
     """
-    new_v = towards(v, target_v, limits[3] * STEP, limits[4] * STEP)
-    new_w = towards(w, target_w, limits[5] * STEP, limits[5] * STEP)
+    new_v = towards(v, target_v, limits[3] * dt, limits[4] * dt)
+    new_w = towards(w, target_w, limits[5] * dt, limits[5] * dt)
     mean_v, mean_w = 0.5 * (v + new_v), 0.5 * (w + new_w)
-    middle = yaw + 0.5 * mean_w * STEP
-    return (x + mean_v * STEP * math.cos(middle), y + mean_v * STEP * math.sin(middle),
-            yaw + mean_w * STEP, new_v, new_w, mean_v, mean_w, middle)
+    middle = yaw + 0.5 * mean_w * dt
+    return (x + mean_v * dt * math.cos(middle), y + mean_v * dt * math.sin(middle),
+            yaw + mean_w * dt, new_v, new_w, mean_v, mean_w, middle)
 
 
 @kernel
@@ -267,7 +267,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             target_v, target_w = v_command, w_command
         last_x, last_y = x, y
         x, y, yaw, v, w, mean_v, mean_w, middle = one_step(
-            x, y, yaw, v, w, target_v, target_w, limits)
+            x, y, yaw, v, w, target_v, target_w, limits, STEP)
         moved = abs(mean_v) * STEP
         swept = abs(mean_w) * STEP
         known -= moved + swept * radius
@@ -341,7 +341,7 @@ def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, stop
             target_v, target_w = 0.0, 0.0
         elif t > DELAY + 1e-9:
             target_v, target_w = v_command, w_command
-        x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, target_v, target_w, limits)
+        x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, target_v, target_w, limits, STEP)
         d = (mover_clearance(slabs, movers, t, x, y, math.cos(yaw), math.sin(yaw))
              - MEETING_MARGIN - MEETING_GROWTH * t)
         if d < 0.0:

@@ -18,11 +18,9 @@ from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
-    OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
-from launch.event_handlers import OnProcessExit
 from launch.logging import launch_config
 from launch_ros.actions import Node
 
@@ -110,15 +108,22 @@ def test_what_a_dead_node_leaves_is_cleared_but_not_at_the_end(launch_file, monk
     assert seen == [7400]
 
 
-def test_the_end_of_a_process_clears_its_domain(launch_file, tmp_path):
-    """A process under the real launch service ends; its handler runs, and the launch ends."""
-    seen = []
-    launch_file['clear'].__globals__['bury'] = seen.append
-    handler = RegisterEventHandler(OnProcessExit(on_exit=[
-        OpaqueFunction(function=launch_file['clear'], args=[7650])]))
+def test_the_end_of_a_process_clears_its_domain(expand, launch_file, monkeypatch, tmp_path):
+    """Under the real launch service: one process ends, and the other only once that was heard."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', '1')
+    handler, = (a for a in expand() if isinstance(a, RegisterEventHandler))
+    pipe, seen = tmp_path / 'pipe', []
+    os.mkfifo(pipe)
+
+    def heard(port):
+        if not seen:
+            pipe.write_text('')  # ends the one that reads it
+        seen.append(port)
+
+    monkeypatch.setitem(launch_file['clear'].__globals__, 'bury', heard)
     service = LaunchService(noninteractive=True)
     service.include_launch_description(LaunchDescription([
         handler, ExecuteProcess(cmd=[sys.executable, '-c', '']),
-        ExecuteProcess(cmd=[sys.executable, '-c', 'import time; time.sleep(1.0)'])]))
+        ExecuteProcess(cmd=[sys.executable, '-c', f'open({str(pipe)!r}).read()'])]))
     assert service.run() == 0
-    assert seen and set(seen) == {7650}
+    assert seen and set(seen) == {7650}  # 7400 + 250 * 1

@@ -11,7 +11,7 @@ import pytest
 
 from karpathy_control.bringup.environment import environment
 from karpathy_control.bringup.plan import NodeSpec, plan
-from karpathy_control.bringup.runner import Runner
+from karpathy_control.bringup.runner import POLL_PERIOD, Runner
 from karpathy_control.bringup.shared_memory import FOLDER, held
 
 pytestmark = pytest.mark.ros
@@ -64,6 +64,15 @@ def left(segment):
     return most
 
 
+def until(runner, condition):
+    """Poll the runner, as `up` does, until something has happened."""
+    end = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < end, 'did not happen'
+        runner.poll()
+        time.sleep(POLL_PERIOD)
+
+
 def test_the_dead_keep_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
     base = plan({'dds_profile': 'local'})
@@ -78,15 +87,9 @@ def test_the_dead_keep_nothing(tmp_path, monkeypatch):
             segment, = (name for name in held(talker.pid) if 'port' not in name)
             with runner:
                 for death in range(DEATHS):
-                    end = time.monotonic() + 20.0
-                    while log.read_text().count('heard') <= death:
-                        assert time.monotonic() < end, log.read_text()
-                        runner.poll()
-                        time.sleep(0.01)
+                    until(runner, lambda death=death: log.read_text().count('heard') > death)
                     runner.kill('listener')
-                    while runner.restarts('listener') <= death:
-                        runner.poll()
-                        time.sleep(0.01)
+                    until(runner, lambda death=death: runner.restarts('listener') > death)
             # 200 a second until Fast DDS finds out itself: 776 and 868 were left, now 25 and 37
             assert left(segment) < 200
         finally:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from karpathy_control.contracts.config import ConfigError, RobotConfig
 from karpathy_control.contracts.world import World
 from karpathy_control.mapping.jit import kernel
-from karpathy_control.policy.fan import TURNS, mover_clearance, slabs_of, towards
+from karpathy_control.policy.fan import TURNS, mover_clearance, one_step, slabs_of
 from karpathy_control.policy.situation import Situation, Truth
+from karpathy_control.worlds.free_space import clearance_at
 
 CELL = 0.2  # m of the plan; a slice of it is the time in which a cell is crossed at full speed
 FINE = 0.05  # m of the distance to what stands
@@ -147,16 +147,6 @@ def _free(x, y, yaw, rows, slabs, outline, distance, origin):
 
 
 @kernel
-def _move(x, y, yaw, v, w, to_v, to_w, limits):
-    """TRACK s of motion towards a command; returns pose and velocity."""
-    v = towards(v, to_v, limits[3] * TRACK, limits[4] * TRACK)
-    w = towards(w, to_w, limits[5] * TRACK, limits[5] * TRACK)
-    middle = yaw + 0.5 * w * TRACK
-    return (x + v * TRACK * math.cos(middle), y + v * TRACK * math.sin(middle), yaw + w * TRACK,
-            v, w)
-
-
-@kernel
 def choose(first, second, state, applied, limits, tracks, at, value, now, origin, goal, slabs,
            outline, distance, best):
     """Write the first command of the best pair into best (2,); returns how long it stays free, s.
@@ -175,7 +165,7 @@ def choose(first, second, state, applied, limits, tracks, at, value, now, origin
         reached = FIRST
         for k in range(FIRST):
             to_v, to_w = (applied[0], applied[1]) if k < DELAY else (va, wa)
-            x, y, yaw, v, w = _move(x, y, yaw, v, w, to_v, to_w, limits)
+            x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, to_v, to_w, limits, TRACK)
             if not _free(x, y, yaw, tracks[min(at + k + 1, last)], slabs, outline, distance,
                          origin):
                 reached = k
@@ -201,7 +191,8 @@ def choose(first, second, state, applied, limits, tracks, at, value, now, origin
             done = FIRST + SECOND
             score = np.inf
             for k in range(FIRST, FIRST + SECOND):
-                qx, qy, qyaw, qv, qw = _move(qx, qy, qyaw, qv, qw, vb, wb, limits)
+                qx, qy, qyaw, qv, qw, _, _, _ = one_step(qx, qy, qyaw, qv, qw, vb, wb, limits,
+                                                          TRACK)
                 if not _free(qx, qy, qyaw, tracks[min(at + k + 1, last)], slabs, outline,
                              distance, origin):
                     done = k
@@ -283,23 +274,14 @@ def _renew(plan: Plan, goal: NDArray[np.float64], now: float, robot: RobotConfig
 
 
 def _distance(world: World, robot: RobotConfig, width: int, height: int) -> NDArray[np.float32]:
-    """Distance in m from every FINE cell to what stands in the robot's height."""
+    """Distance in m from every FINE cell's centre to what stands in the robot's way."""
     x0, y0, _, _ = world.bounds
     per = round(CELL / FINE)
-    x = x0 + (np.arange(width * per) + 0.5) * FINE
-    y = (y0 + (np.arange(height * per) + 0.5) * FINE)[:, None]
-    taken = np.zeros((height * per, width * per), np.bool_)
-    for c in world.cylinders:
-        if c.bottom < robot.height and c.top > robot.ground_clearance:
-            taken |= (x - c.x) ** 2 + (y - c.y) ** 2 <= c.radius ** 2
-    for b in world.boxes:
-        if b.bottom < robot.height and b.top > robot.ground_clearance:
-            cos, sin = math.cos(b.yaw), math.sin(b.yaw)
-            u, v = cos * (x - b.x) + sin * (y - b.y), cos * (y - b.y) - sin * (x - b.x)
-            taken |= (np.abs(u) <= b.half_x) & (np.abs(v) <= b.half_y)
-    if not taken.any():
-        return np.full(taken.shape, np.float32(1e3))
-    return (ndimage.distance_transform_edt(~taken) * FINE).astype(np.float32)
+    x, y = np.meshgrid(x0 + (np.arange(width * per) + 0.5) * FINE,
+                       y0 + (np.arange(height * per) + 0.5) * FINE)
+    return clearance_at(x, y, (c for c in world.cylinders if c.top > robot.ground_clearance),
+                        (b for b in world.boxes if b.top > robot.ground_clearance),
+                        robot.height).astype(np.float32)
 
 
 def _tracks(world: World, span: float) -> NDArray[np.float32]:
