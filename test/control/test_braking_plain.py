@@ -80,6 +80,17 @@ def test_tyres_that_creep_add_their_share_to_a_stop(v):
         assert clear and x == pytest.approx(0.5 * v * total + creep * v, abs=1e-9)
 
 
+def test_on_the_way_to_a_lower_speed_the_base_creeps_too():
+    """From 1 m/s to 0.8 m/s at 2.5 m/s^2, in 0.08 s of 0.2 s: 0.04 s of 0.2 m/s are 8 mm more."""
+    ends = []
+    for creep in (0.0, 0.04):
+        clear, x, _, _ = phase(OPEN, MOTION._replace(creep=creep), FOOTPRINT, SAMPLES, FINE, 0.0,
+                               0.0, 0.0, 1.0, 0.0, 0.8, 0.0, False, 0.2, 0.0)
+        assert clear
+        ends.append(x)
+    assert ends[1] - ends[0] == pytest.approx(0.04 * 0.2, abs=0.001)
+
+
 def test_only_what_slows_down_creeps():
     motion = MOTION._replace(creep=0.04)
     assert crept(1.0, 0.9, 0.05, motion) == pytest.approx(0.04 * 0.1 / 0.05)
