@@ -141,7 +141,7 @@ def filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose,
             and math.isfinite(w0) and math.isfinite(wish_v) and math.isfinite(wish_w)
             and math.isfinite(time[b])):
         now = place(memory, b, x, y, yaw, time[b], rules)
-        mark_place(memory, b, samples, x, y, yaw, now, rules.cell)
+        mark_place(memory, b, samples, footprint, motion.margin, x, y, yaw, now, rules.cell)
         most = min(bounds.max_speed, speed_limit[b])
         least = -min(bounds.max_reverse, speed_limit[b], reverse_limit[b])
         if memory.scan_origin[b, 2] > 0.0:

@@ -194,8 +194,8 @@ def _start_disc(free, x, y, rules):
 
 
 @kernel
-def mark_place(memory, b, samples, x, y, yaw, time, cell):
-    """Mark the cells along the outline as free where the memory of robot b begins anew.
+def mark_place(memory, b, samples, footprint, margin, x, y, yaw, time, cell):
+    """Mark the cells in and along the outline as free where the memory of robot b begins anew.
 
     It stands there, so nothing else does. Without them a robot that has forgotten everything
     could not even drive straight on: what lies beside its rear no sensor may see, and its outline
@@ -219,6 +219,15 @@ def mark_place(memory, b, samples, x, y, yaw, time, cell):
         by = scale * (samples[i, 1] + (samples[j, 1] - samples[i, 1]) * part)
         free[math.floor((y + s * bx + c * by) / cell) % size,
              math.floor((x + c * bx - s * by) / cell) % size] = time
+    n = math.ceil((footprint.radius + margin) / cell)
+    i0 = math.floor(x / cell)
+    j0 = math.floor(y / cell)
+    for j in range(j0 - n, j0 + n + 1):  # a cell that no line meets is inside with its centre
+        for i in range(i0 - n, i0 + n + 1):
+            dx = (i + 0.5) * cell - x
+            dy = (j + 0.5) * cell - y
+            if signed_distance(footprint, c * dx + s * dy, c * dy - s * dx) < margin:
+                free[j % size, i % size] = time
 
 
 @kernel

@@ -72,7 +72,7 @@ def test_a_refused_change_leaves_the_old_value():
     config = from_mapping(ControlConfig, {})
     with pytest.raises(ConfigError):
         replace_value(config, 'gate.margin', 9.0)
-    assert config.gate.margin == 0.03
+    assert config.gate.margin == 0.04
     assert replace_value(config, 'gate.margin', 0.1).gate.margin == 0.1
 
 

@@ -27,7 +27,7 @@ from karpathy_control.control.gate import (
 
 REACTION, TICK = 0.12, 0.05
 SQUARE = {'robot.footprint': [0.25, 0.25, -0.25, 0.25, -0.25, -0.25, 0.25, -0.25],
-          'gate.speed_steps': 3, 'gate.turn_steps': 5, 'robot.jerk': 500.0}
+          'gate.margin': 0.03, 'gate.speed_steps': 3, 'gate.turn_steps': 5, 'robot.jerk': 500.0}
 
 
 def both_ways(state, command):

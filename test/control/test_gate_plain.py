@@ -229,7 +229,7 @@ def test_the_wish_is_clamped_before_its_turn_is():
 @pytest.mark.parametrize(('increment', 'sign'), [(0.1, 1.0), (0.1, -1.0), (0.2, 1.0)])
 def test_speed_is_capped_to_where_the_least_obstacle_is_sure_to_be_seen(increment, sign):
     """0.04 m are between two beams at 0.04 / increment; the front is 0.174 m from the lidar."""
-    gate = open_gate(robot__max_reverse=1.2)
+    gate = open_gate(robot__max_reverse=1.2, gate__margin=0.03)
     gate._memory.scan_origin[0, 2] = increment
     end = 0.174 if sign > 0 else 0.284
     distance = max(0.04 / increment - 0.03 - end, 0.0)

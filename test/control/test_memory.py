@@ -313,7 +313,7 @@ def test_while_the_camera_is_lost_what_it_saw_stays():
         v = gate.filter([[x, 0.0, 0.0]], [[v, 0.0]], [[0.5, 0.0]], 0.05 * k).applied[0, 0]
         x += 0.05 * v
     front = x + ControlConfig().robot.polygon[:, 0].max()
-    assert v < 1e-6 and 1.05 < front < 1.2
+    assert abs(v) < 0.02 and 1.05 < front < 1.2  # 0.02 m/s: what counts as standing
     depth(gate, [], [(2.5, 0.0)], 6.05, (x, 0.0, math.pi))  # the camera is back, looks elsewhere
     assert not len(stored(gate, 'camera'))
 

@@ -11,15 +11,15 @@ from scenes import (
     CELL,
     FOOTPRINT,
     RULES,
-    SAMPLES,
     free_cells,
     is_untouched,
     memory_of,
     obstacles,
 )
+from shapely.geometry import Point, Polygon
 
 from karpathy_control.control.drift import NONE
-from karpathy_control.control.footprint import make_footprint, signed_distance
+from karpathy_control.control.footprint import make_footprint, outline, signed_distance
 from karpathy_control.control.memory import (
     EMPTY,
     forget,
@@ -359,22 +359,32 @@ def along(corners, scale, step=5e-4):
 
 @pytest.mark.parametrize('pose', [(0.0, 0.0, 0.0), (0.4, -0.3, 0.7), (-1.1, 0.25, -2.4)])
 def test_where_the_memory_begins_the_outline_is_free(pose):
-    """Every cell with 4 mm of the outline, or of one 3 % wider, in it; and no cell without any."""
+    """Every cell with 4 mm of the outline, or of one 3 % wider, in it; those inside; no other.
+
+    The margin of 0.12 m leaves room for cells that are between the outline and the body.
+    """
+    samples = outline(FOOTPRINT, 0.12, 0.05)
+    body = Polygon(FOOTPRINT.corners)
     x, y, yaw = pose
     memory = memory_of(size=96)
     memory.free_seen[:] = EMPTY
     place(memory, 1, x, y, yaw, 5.0, RULES._replace(cell=0.05, start_radius=0.0))
-    mark_place(memory, 1, SAMPLES, x, y, yaw, np.float32(0.5), 0.05)
-    corners = SAMPLES[:, 0] + 1j * SAMPLES[:, 1]
+    mark_place(memory, 1, samples, FOOTPRINT, 0.12, x, y, yaw, np.float32(0.5), 0.05)
+    corners = samples[:, 0] + 1j * samples[:, 1]
     lengths = Counter()
     for scale in (1.0, 1.03):
         points = complex(x, y) + np.exp(1j * yaw) * along(corners, scale)
         lengths.update(zip(np.floor(points.real / 0.05).astype(int).tolist(),
                            np.floor(points.imag / 0.05).astype(int).tolist(), strict=True))
     marked = free_cells(memory, 1, since=0.5)
-    assert {cell for cell, count in lengths.items() if count > 8} <= marked <= set(lengths)
+    middles = {(i, j): np.exp(-1j * yaw) * complex(0.05 * (i + 0.5) - x, 0.05 * (j + 0.5) - y)
+               for i in range(-48, 48) for j in range(-48, 48)}
+    inside = {cell for cell, z in middles.items()
+              if body.distance(Point(z.real, z.imag)) < 0.12}
+    touched = {cell for cell, count in lengths.items() if count > 8}
+    assert touched | inside <= marked <= set(lengths) | inside and inside - set(lengths)
     assert free_cells(memory, 1) == marked and not memory.stands[1] and memory.stands[0]
-    mark_place(memory, 1, SAMPLES, x + 0.5, y, yaw, np.float32(0.7), 0.05)  # once is enough
+    mark_place(memory, 1, samples, FOOTPRINT, 0.12, x + 0.5, y, yaw, np.float32(0.7), 0.05)  # once
     assert free_cells(memory, 1) == marked and memory.free_seen[1].max() == 0.5
 
 

@@ -12,7 +12,7 @@ from karpathy_control.contracts.config.robot import RobotConfig
 class GateConfig:
     """The braking check (parameter group `gate`)."""
 
-    margin: float = parameter(0.03, 'the swept footprint is inflated by this: tracking error and '
+    margin: float = parameter(0.04, 'the swept footprint is inflated by this: tracking error and '
                               'scan noise', unit='m', minimum=0.0, maximum=0.5, live=True)
     drift_per_metre: float = parameter(0.01, 'bound on the drift of odometry; what is remembered '
                                        'is inflated by it', unit='m/m', minimum=0.0, maximum=0.2,
