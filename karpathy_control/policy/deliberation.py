@@ -25,6 +25,7 @@ from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy import fan as f
 from karpathy_control.policy import tokens as t
 from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend, value_at
+from karpathy_control.policy.manoeuvre import block_cells, drop, make_manoeuvre, manoeuvre
 from karpathy_control.policy.memory import observe_one
 
 ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
@@ -39,60 +40,88 @@ class Features(NamedTuple):
     base_command: NDArray[np.float32]  # (B, 2) m/s, rad/s: the guidance's own command
 
 
+class Layers(NamedTuple):
+    """The memory of a batch, see policy.memory."""
+
+    lidar: NDArray[np.uint8]  # (B, n, n)
+    camera: NDArray[np.uint8]  # (B, n, n)
+    age: NDArray[np.uint8]  # (B, n, n)
+    seen: NDArray[np.uint8]  # (B, n, n)
+    origin: NDArray[np.int64]  # (B, 2) lowest global column and row
+
+
+class Plan(NamedTuple):
+    """The cost-to-go of a batch."""
+
+    field: NDArray[np.float32]  # (B, n, n) m
+    origin: NDArray[np.int64]  # (B, 2) cells
+    ready: NDArray[np.bool_]  # (B,) whether there is one
+
+
+class Body(NamedTuple):
+    """Shape and limits of the robots, for the kernels."""
+
+    slabs: NDArray[np.float64]  # (m, 4) see fan.slabs_of
+    radius: float  # m, circumscribed
+    half_length: float  # m
+    half_width: float  # m
+    limits: NDArray[np.float64]  # (7,) see fan.roll_out
+
+
 @kernel
-def _plan_one(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
-              unknown_weight, goal, pose, stop_margin, field, field_origin):
-    n = lidar.shape[0]
+def _plan_one(b, layers, plan, blocked, rule, goal, pose):
+    """Plan for robot b. rule: cell, inscribed radius, clearance, its weight, weight of unknown."""
+    if not (math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1])):
+        return
+    cell, inscribed, clearance, clearance_weight, unknown_weight = rule
+    origin = layers.origin[b]
+    n = layers.lidar.shape[1]
     factor = np.empty((n, n), np.float32)
-    cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
-                 unknown_weight, factor)
-    cost_to_go(factor, cell, goal[0] / cell - origin[0], goal[1] / cell - origin[1],
-               math.floor(pose[0] / cell) - origin[0],
-               math.floor(pose[1] / cell) - origin[1], stop_margin, field)
-    field_origin[0] = origin[0]
-    field_origin[1] = origin[1]
+    cell_factors(layers.lidar[b], layers.camera[b], layers.seen[b], origin, cell, inscribed,
+                 clearance, clearance_weight, unknown_weight, factor)
+    block_cells(blocked[b], origin, cell, factor)
+    cost_to_go(factor, cell, goal[b, 0] / cell - origin[0], goal[b, 1] / cell - origin[1],
+               math.floor(pose[b, 0] / cell) - origin[0],
+               math.floor(pose[b, 1] / cell) - origin[1], STOP_MARGIN, plan.field[b])
+    plan.origin[b] = origin
+    plan.ready[b] = True
 
 
 @kernel
-def _plan_single(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
-                 unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
-    for b in range(lidar.shape[0]):
-        if which[b] and math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1]):
-            _plan_one(lidar[b], camera[b], seen[b], origin[b], cell, inscribed, clearance,
-                      clearance_weight, unknown_weight, goal[b], pose[b], stop_margin, field[b],
-                      field_origin[b])
-            planned[b] = True
+def _plan_single(layers, plan, blocked, rule, goal, pose, which):
+    for b in range(which.shape[0]):
+        if which[b]:
+            _plan_one(b, layers, plan, blocked, rule, goal, pose)
 
 
 @kernel(parallel=True)
-def _plan_batch(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
-                unknown_weight, goal, pose, stop_margin, field, field_origin, planned, which):
-    for b in prange(lidar.shape[0]):
-        if which[b] and math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1]):
-            _plan_one(lidar[b], camera[b], seen[b], origin[b], cell, inscribed, clearance,
-                      clearance_weight, unknown_weight, goal[b], pose[b], stop_margin, field[b],
-                      field_origin[b])
-            planned[b] = True
+def _plan_batch(layers, plan, blocked, rule, goal, pose, which):
+    for b in prange(which.shape[0]):
+        if which[b]:
+            _plan_one(b, layers, plan, blocked, rule, goal, pose)
 
 
 @kernel
-def _observe_single(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                    camera_scan, cosines, sines, range_max, view, movers):
-    for b in range(lidar.shape[0]):
-        observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], cosines, sines, range_max, view, movers[b])
-        count[b] += 1
-        last_pose[b] = pose[b]
+def _enter(b, layers, count, last_pose, cell, pose, scan, camera_scan, bearings, view, movers):
+    observe_one(layers.lidar[b], layers.camera[b], layers.age[b], layers.seen[b],
+                layers.origin[b], count[b], cell, pose[b], scan[b], camera_scan[b], bearings[0],
+                bearings[1], SCAN_RANGE_MAX, view, movers[b])
+    count[b] += 1
+    last_pose[b] = pose[b]
+
+
+@kernel
+def _observe_single(layers, count, last_pose, cell, pose, scan, camera_scan, bearings, view,
+                    movers):
+    for b in range(count.shape[0]):
+        _enter(b, layers, count, last_pose, cell, pose, scan, camera_scan, bearings, view, movers)
 
 
 @kernel(parallel=True)
-def _observe_batch(lidar, camera, age, seen, origin, count, last_pose, cell, pose, scan,
-                   camera_scan, cosines, sines, range_max, view, movers):
-    for b in prange(lidar.shape[0]):
-        observe_one(lidar[b], camera[b], age[b], seen[b], origin[b], count[b], cell, pose[b],
-                    scan[b], camera_scan[b], cosines, sines, range_max, view, movers[b])
-        count[b] += 1
-        last_pose[b] = pose[b]
+def _observe_batch(layers, count, last_pose, cell, pose, scan, camera_scan, bearings, view,
+                   movers):
+    for b in prange(count.shape[0]):
+        _enter(b, layers, count, last_pose, cell, pose, scan, camera_scan, bearings, view, movers)
 
 
 @kernel
@@ -111,74 +140,72 @@ def _descent_heading(field, field_origin, cell, pose):
 
 
 @kernel
-def _features_one(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                  applied, goal, scan, movers, fan, limits, slabs, radius, half_length, half_width,
-                  tolerance, cosines, sines, chosen, tokens, base):
-    tokens[:] = 0.0
-    tokens[0, t.STATE] = 1.0
-    tokens[1:1 + t.SECTORS, t.SECTOR] = 1.0
-    tokens[1 + t.SECTORS:, t.ARC] = 1.0
-    base[:] = 0.0
-    dx, dy = goal[0] - pose[0], goal[1] - pose[1]
+def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose, velocity, applied,
+                  goal, scan, movers, bearings, chosen, tokens, base):
+    tokens[b] = 0.0
+    tokens[b, 0, t.STATE] = 1.0
+    tokens[b, 1:1 + t.SECTORS, t.SECTOR] = 1.0
+    tokens[b, 1 + t.SECTORS:, t.ARC] = 1.0
+    base[b] = 0.0
+    limits = body.limits
+    dx, dy = goal[b, 0] - pose[b, 0], goal[b, 1] - pose[b, 1]
     distance = math.sqrt(dx * dx + dy * dy)
-    c, s = math.cos(pose[2]), math.sin(pose[2])
+    c, s = math.cos(pose[b, 2]), math.sin(pose[b, 2])
     px = np.empty(f.POINTS, np.float32)
     py = np.empty(f.POINTS, np.float32)
     work = np.empty(f.POINTS, np.int32)
-    horizon = f.STEPS * f.STEP * max(limits[0], abs(velocity[0]))
-    reach = min(horizon + radius + f.SOFT, t.NEAR)
-    count = f.gather(scan, cosines, sines, lidar, camera, origin, cell, pose, max(reach, 1.0),
-                     movers, px, py)
+    horizon = f.STEPS * f.STEP * max(limits[0], abs(velocity[b, 0]))
+    reach = min(horizon + body.radius + f.SOFT, t.NEAR)
+    count = f.gather(scan[b], bearings[0], bearings[1], layers.lidar[b], layers.camera[b],
+                     layers.origin[b], cell, pose[b], max(reach, 1.0), movers[b], px, py)
     results = np.zeros((fan.shape[0], f.RESULTS))
     # Fast enough to leave, slow enough to stop on the goal.
     room = max(0.0, distance - 0.3 * tolerance) if distance < np.inf else 0.0
     cap = f.GOAL_CREEP + math.sqrt(2.0 * f.GOAL_BRAKE_SHARE * limits[4] * room)
     target = (c * dx + s * dy, -s * dx + c * dy)
-    best = f.evaluate(fan, cap, velocity, applied[0], limits, slabs, radius, px, py, count, movers,
-                      target, ARRIVAL * tolerance, field, field_origin, cell, pose, chosen[0],
-                      work, results)
-    chosen[0] = -1
-    clear = min(f.footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                f.mover_clearance(slabs, movers, 0.0, 0.0, 0.0, 1.0, 0.0))
+    best = f.evaluate(fan, cap, velocity[b], applied[b, 0], limits, body.slabs, body.radius, px,
+                      py, count, movers[b], target, ARRIVAL * tolerance, plan.field[b],
+                      plan.origin[b], cell, pose[b], chosen[b], work, results)
+    chosen[b] = -1
+    clear = min(f.footprint_clearance(body.slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
+                f.mover_clearance(body.slabs, movers[b], 0.0, 0.0, 0.0, 1.0, 0.0))
     here, heading = 0.0, 0.0
-    if planned:
-        here = value_at(field, cell, pose[0] / cell - field_origin[0],
-                        pose[1] / cell - field_origin[1])
-        heading = _descent_heading(field, field_origin, cell, pose)
-        if best >= 0 and distance > tolerance:
-            chosen[0] = best
-            base[0] = results[best, f.R_V]
-            base[1] = results[best, f.R_W]
+    if plan.ready[b]:
+        here = value_at(plan.field[b], cell, pose[b, 0] / cell - plan.origin[b, 0],
+                        pose[b, 1] / cell - plan.origin[b, 1])
+        heading = _descent_heading(plan.field[b], plan.origin[b], cell, pose[b])
+        if distance > tolerance and not manoeuvre(
+                manoeuvres, b, body.slabs, body.radius, px, py, count, movers[b], plan.field[b],
+                plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], limits, work,
+                base[b]) and best >= 0:
+            chosen[b] = best
+            base[b, 0] = results[best, f.R_V]
+            base[b, 1] = results[best, f.R_W]
     admissible = 0.0
     for a in range(fan.shape[0]):
         admissible += results[a, f.R_OK] / fan.shape[0]
-    t.state_token(velocity, applied, target[0], target[1], heading, here, clear, base,
-                  limits, half_length, half_width, planned, admissible, tokens[0])
-    t.sector_tokens(scan, px, py, count, movers, 2.0 * half_width, cosines, sines,
-                    tokens[1:1 + t.SECTORS])
-    t.arc_tokens(fan, results, best, here, limits, tokens[1 + t.SECTORS:])
+    t.state_token(velocity[b], applied[b], target[0], target[1], heading, here, clear, base[b],
+                  limits, body.half_length, body.half_width, plan.ready[b], admissible,
+                  tokens[b, 0])
+    t.sector_tokens(scan[b], px, py, count, movers[b], 2.0 * body.half_width, bearings[0],
+                    bearings[1], tokens[b, 1:1 + t.SECTORS])
+    t.arc_tokens(fan, results, best, here, limits, tokens[b, 1 + t.SECTORS:])
 
 
 @kernel
-def _features_single(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                     applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
-                     half_width, tolerance, cosines, sines, chosen, tokens, base):
-    for b in range(lidar.shape[0]):
-        _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
-                      pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
-                      limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
-                      chosen[b], tokens[b], base[b])
+def _features_single(layers, plan, manoeuvres, body, fan, cell, tolerance, pose, velocity, applied,
+                     goal, scan, movers, bearings, chosen, tokens, base):
+    for b in range(chosen.shape[0]):
+        _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose, velocity,
+                      applied, goal, scan, movers, bearings, chosen, tokens, base)
 
 
 @kernel(parallel=True)
-def _features_batch(lidar, camera, origin, field, field_origin, planned, cell, pose, velocity,
-                    applied, goal, scan, movers, fan, limits, slabs, radius, half_length,
-                    half_width, tolerance, cosines, sines, chosen, tokens, base):
-    for b in prange(lidar.shape[0]):
-        _features_one(lidar[b], camera[b], origin[b], field[b], field_origin[b], planned[b], cell,
-                      pose[b], velocity[b], applied[b], goal[b], scan[b], movers[b], fan,
-                      limits[b], slabs, radius, half_length, half_width, tolerance, cosines, sines,
-                      chosen[b], tokens[b], base[b])
+def _features_batch(layers, plan, manoeuvres, body, fan, cell, tolerance, pose, velocity, applied,
+                    goal, scan, movers, bearings, chosen, tokens, base):
+    for b in prange(chosen.shape[0]):
+        _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose, velocity,
+                      applied, goal, scan, movers, bearings, chosen, tokens, base)
 
 
 def camera_blind_distance(config: PolicyConfig) -> float:
@@ -210,54 +237,52 @@ class Deliberation:
             raise ValueError(f'batch is {batch}; it takes at least 1')
         self.batch = batch
         n = config.memory.width
-        self._lidar = np.zeros((batch, n, n), np.uint8)
-        self._camera = np.zeros((batch, n, n), np.uint8)
-        self._age = np.zeros((batch, n, n), np.uint8)
-        self._seen = np.zeros((batch, n, n), np.uint8)
-        self._origin = np.zeros((batch, 2), np.int64)
+        lidar, camera, age, seen = np.zeros((4, batch, n, n), np.uint8)
+        self._layers = Layers(lidar, camera, age, seen, np.zeros((batch, 2), np.int64))
+        self._plan = Plan(np.zeros((batch, n, n), np.float32), np.zeros((batch, 2), np.int64),
+                          np.zeros(batch, np.bool_))
+        self._manoeuvres = make_manoeuvre(batch)
         self._count = np.zeros(batch, np.int64)
         self._pose = np.zeros((batch, 3))
-        self._field = np.zeros((batch, n, n), np.float32)
-        self._field_origin = np.zeros((batch, 2), np.int64)
-        self._planned = np.zeros(batch, np.bool_)
         self._everyone = np.ones(batch, np.bool_)
         self._fan = f.candidates()
-        self._chosen = np.full((batch, 1), -1)  # candidate of the last command, -1: none
+        self._chosen = np.full(batch, -1)  # candidate of the last command, -1: none
         bearings = scan_bearings().astype(np.float64)
-        self._cosines, self._sines = np.cos(bearings), np.sin(bearings)
+        self._bearings = np.cos(bearings), np.sin(bearings)
         self.configure(config)
 
     def configure(self, config: PolicyConfig) -> None:
         """Take over a configuration; the size and cell of the window cannot change."""
-        if config.memory.width != self._lidar.shape[1]:
-            raise ValueError(f'memory.width cannot change from {self._lidar.shape[1]} to '
+        if config.memory.width != self._layers.lidar.shape[1]:
+            raise ValueError(f'memory.width cannot change from {self._layers.lidar.shape[1]} to '
                              f'{config.memory.width} in use')
         self.config = config
         robot = config.robot
         polygon = robot.polygon
-        self._slabs = f.slabs_of(polygon)
-        self._radius = robot.circumscribed_radius
-        self._inscribed = max(robot.inscribed_radius, 0.02)
-        self._half = tuple(float(v) for v in np.ptp(polygon, axis=0) / 2.0)
         x, y = robot.camera_pose[:2]
         self._view = (camera_blind_distance(config), math.hypot(x, y))
-        self._limits = np.tile(np.array([
-            robot.max_speed, robot.max_reverse, robot.max_turn, robot.acceleration,
-            robot.deceleration, robot.turn_acceleration,
-            # the gate keeps this much more room, so what does not is no proposal
-            f.REACTION + robot.fault_budget]), (self.batch, 1))
+        half_length, half_width = (float(v) for v in np.ptp(polygon, axis=0) / 2.0)
+        self._body = Body(
+            f.slabs_of(polygon), robot.circumscribed_radius, half_length, half_width,
+            np.array([robot.max_speed, robot.max_reverse, robot.max_turn, robot.acceleration,
+                      robot.deceleration, robot.turn_acceleration,
+                      # the gate keeps this much more room, so what does not is no proposal
+                      f.REACTION + robot.fault_budget]))
+        memory = config.memory
+        self._rule = (memory.cell, max(robot.inscribed_radius, 0.02), max(memory.clearance, 1e-3),
+                      memory.clearance_weight, memory.unknown_weight)
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""
         which = slice(None) if index is None else np.asarray(index)
-        for array in (self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
-                      self._field, self._field_origin, self._planned, self._pose):
+        for array in (*self._layers, *self._plan, self._count, self._pose):
             array[which] = 0
         self._chosen[which] = -1
+        drop(self._manoeuvres, which)
 
     def forget(self) -> None:
         """Empty the memory of all robots; their cost-to-go stays in use."""
-        for array in (self._lidar, self._camera, self._age, self._seen):
+        for array in self._layers[:-1]:
             array[:] = 0
 
     def observe(self, pose: ArrayLike, scan: ArrayLike, camera_scan: ArrayLike | None = None,
@@ -273,22 +298,18 @@ class Deliberation:
         """
         pose, scan, camera, movers = self._inputs(pose, scan, camera_scan, moving)
         kernel = _observe_batch if self.batch > 1 else _observe_single
-        kernel(self._lidar, self._camera, self._age, self._seen, self._origin, self._count,
-               self._pose, self.config.memory.cell, pose, scan, camera, self._cosines,
-               self._sines, SCAN_RANGE_MAX, self._view, movers)
+        kernel(self._layers, self._count, self._pose, self.config.memory.cell, pose, scan, camera,
+               self._bearings, self._view, movers)
 
     def replan(self, goal: ArrayLike, which: ArrayLike | None = None) -> None:
         """Compute the cost-to-go to `goal` (B, 2) odom, m, for the robots in mask `which` (B,).
 
         A goal that is not finite is skipped. The result is in use at once.
         """
-        memory = self.config.memory
         mask = self._everyone if which is None else np.asarray(which, dtype=np.bool_)
         kernel = _plan_batch if self.batch > 1 else _plan_single
-        kernel(self._lidar, self._camera, self._seen, self._origin, memory.cell, self._inscribed,
-               max(memory.clearance, 1e-3), memory.clearance_weight, memory.unknown_weight,
-               np.ascontiguousarray(goal, dtype=np.float64), self._pose, STOP_MARGIN, self._field,
-               self._field_origin, self._planned, mask)
+        kernel(self._layers, self._plan, self._manoeuvres.blocked, self._rule,
+               np.ascontiguousarray(goal, dtype=np.float64), self._pose, mask)
 
     def features(self, pose: ArrayLike, velocity: ArrayLike, applied: ArrayLike, goal: ArrayLike,
                  scan: ArrayLike, moving: ArrayLike | None = None) -> Features:
@@ -310,44 +331,45 @@ class Deliberation:
         tokens = np.empty((self.batch, t.TOKENS, t.FEATURES), np.float32)
         base = np.empty((self.batch, 2), np.float32)
         kernel = _features_batch if self.batch > 1 else _features_single
-        kernel(self._lidar, self._camera, self._origin, self._field, self._field_origin,
-               self._planned, self.config.memory.cell, np.nan_to_num(pose, posinf=0.0, neginf=0.0),
-               _bounded_speeds(velocity), _bounded_speeds(applied),
-               np.ascontiguousarray(goal, dtype=np.float64), scan, movers, self._fan,
-               self._limits, self._slabs, self._radius, self._half[0], self._half[1],
-               self.config.goal_tolerance, self._cosines, self._sines, self._chosen, tokens, base)
+        kernel(self._layers, self._plan, self._manoeuvres, self._body, self._fan,
+               self.config.memory.cell, self.config.goal_tolerance,
+               np.nan_to_num(pose, posinf=0.0, neginf=0.0), _bounded_speeds(velocity),
+               _bounded_speeds(applied), np.ascontiguousarray(goal, dtype=np.float64), scan,
+               movers, self._bearings, self._chosen, tokens, base)
         return Features(tokens, base)
 
     def drop_plan(self, index: ArrayLike | None = None) -> None:
         """Forget the cost-to-go (the goal changed), of all robots or of those in `index`."""
-        self._planned[slice(None) if index is None else np.asarray(index)] = False
+        which = slice(None) if index is None else np.asarray(index)
+        self._plan.ready[which] = False
+        drop(self._manoeuvres, which)
 
     @property
     def planned(self) -> NDArray[np.bool_]:
         """Whether each robot has a cost-to-go. Shape: (B,)."""
-        return self._planned
+        return self._plan.ready
 
     def field(self, index: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:
         """Cost-to-go of one robot as a grid.
 
         Returns (n, n) m with row = y, the lower corner (x, y) in cells of odom, and the cell, m.
         """
-        return self._field[index], self._field_origin[index], self.config.memory.cell
+        return self._plan.field[index], self._plan.origin[index], self.config.memory.cell
 
     def cost_at(self, points: ArrayLike, index: int = 0) -> NDArray[np.float64]:
         """Cost-to-go of one robot at odom points. Shape: (k, 2) m -> (k,) m of free path."""
-        cell, origin = self.config.memory.cell, self._field_origin[index]
+        cell, origin = self.config.memory.cell, self._plan.origin[index]
         grid = np.asarray(points, dtype=np.float64).reshape(-1, 2) / cell - origin
-        return np.array([value_at(self._field[index], cell, x, y) for x, y in grid])
+        return np.array([value_at(self._plan.field[index], cell, x, y) for x, y in grid])
 
     def path(self, pose: ArrayLike, index: int = 0, points: int = 400) -> NDArray[np.float32]:
         """The way down the cost-to-go from a pose. Shape: (k, 2) m, odom; empty without a plan."""
-        if not self._planned[index]:
+        if not self._plan.ready[index]:
             return np.zeros((0, 2), np.float32)
-        cell, origin = self.config.memory.cell, self._field_origin[index]
+        cell, origin = self.config.memory.cell, self._plan.origin[index]
         x, y = np.asarray(pose, dtype=np.float64)[:2] / cell - origin
         cells = np.empty((points, 2))
-        count = descend(self._field[index], x, y, cells)
+        count = descend(self._plan.field[index], x, y, cells)
         return ((cells[:count] + origin) * cell).astype(np.float32)
 
     def costmap(self, index: int = 0) -> tuple[NDArray[np.int8], float, float, float]:
@@ -355,31 +377,35 @@ class Deliberation:
 
         Returns (n, n) int8 with row = y, the odom position of the lower corner (m) and the cell.
         """
-        memory, n = self.config.memory, self._lidar.shape[1]
+        memory, layers = self.config.memory, self._layers
+        lidar, camera, seen, origin = (layers.lidar[index], layers.camera[index],
+                                       layers.seen[index], layers.origin[index])
+        n, weight = len(lidar), max(memory.clearance_weight, 1e-3)
         factor = np.empty((n, n), np.float32)
-        cell_factors(self._lidar[index], self._camera[index], self._seen[index],
-                     self._origin[index], memory.cell, self._inscribed,
-                     max(memory.clearance, 1e-3), max(memory.clearance_weight, 1e-3), 0.0, factor)
-        origin = self._origin[index]
-        rows = (origin[1] + np.arange(n)) % n
-        columns = (origin[0] + np.arange(n)) % n
-        window = np.ix_(rows, columns)
-        cells = np.clip((factor - 1.0) / max(memory.clearance_weight, 1e-3), 0.0, 1.0) * 90.0
+        cell_factors(lidar, camera, seen, origin, *self._rule[:3], weight, 0.0, factor)
+        window = np.ix_((origin[1] + np.arange(n)) % n, (origin[0] + np.arange(n)) % n)
+        cells = np.clip((factor - 1.0) / weight, 0.0, 1.0) * 90.0
         grid = cells.astype(np.int8)
         grid[factor >= 200.0] = 99
-        grid[self._seen[index][window] == 0] = -1
-        grid[(self._lidar[index][window] > 0) | (self._camera[index][window] > 0)] = 100
+        grid[seen[window] == 0] = -1
+        grid[(lidar[window] > 0) | (camera[window] > 0)] = 100
         return grid, float(origin[0] * memory.cell), float(origin[1] * memory.cell), memory.cell
 
     def copy_memory(self, source: Deliberation) -> None:
         """Take over the memory of another one, so as to plan on it in another thread."""
-        for name in ('_lidar', '_camera', '_seen', '_origin', '_pose'):
-            getattr(self, name)[:] = getattr(source, name)
+        mine, theirs = self._layers, source._layers
+        mine.lidar[:] = theirs.lidar
+        mine.camera[:] = theirs.camera
+        mine.seen[:] = theirs.seen
+        mine.origin[:] = theirs.origin
+        self._pose[:] = source._pose
+        self._manoeuvres.blocked[:] = source._manoeuvres.blocked
 
     def adopt(self, planner: Deliberation) -> None:
         """Use the cost-to-go that a planner computed on a copy of this memory."""
-        for name in ('_field', '_field_origin', '_planned'):
-            getattr(self, name)[:] = getattr(planner, name)
+        self._plan.field[:] = planner._plan.field
+        self._plan.origin[:] = planner._plan.origin
+        self._plan.ready[:] = planner._plan.ready
 
     def _inputs(self, pose, scan, camera_scan, moving):
         shape = (self.batch, SCAN_BEAMS)

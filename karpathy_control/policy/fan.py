@@ -237,6 +237,22 @@ def one_step(x, y, yaw, v, w, target_v, target_w, limits, dt):
 
 
 @kernel
+def _cells(x, y, pose, field_origin, cell):
+    """A point in base as column and row of the cost-to-go, in cells."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    return ((pose[0] + c * x - s * y) / cell - field_origin[0],
+            (pose[1] + s * x + c * y) / cell - field_origin[1])
+
+
+@kernel
+def _nose(field, cell, gx, gy, heading):
+    """How much more the cost-to-go is a little ahead of a pose than there, m: less is better."""
+    ahead = value_at(field, cell, gx + NOSE / cell * math.cos(heading),
+                     gy + NOSE / cell * math.sin(heading))
+    return min(max(ahead - value_at(field, cell, gx, gy), -1.5 * NOSE), 1.5 * NOSE)
+
+
+@kernel
 def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
              start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
     """Roll one command out among what stands and describe it in `result` (RESULTS,).
@@ -259,6 +275,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     contact_path = np.inf
     end_x, end_y, end_yaw = 0.0, 0.0, 0.0
     saved = 0.0
+    best = np.inf
     for k in range(STEPS):
         t = (k + 1) * STEP
         if t <= DELAY + 1e-9:
@@ -280,6 +297,13 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             break
         clearance, end_clearance = min(clearance, known), known
         travelled += moved
+        if v_command == 0.0:  # a turn on the spot ends wherever is best
+            gx, gy = _cells(x, y, pose, field_origin, cell)
+            value = value_at(field, cell, gx, gy) + NOSE_WEIGHT * _nose(
+                field, cell, gx, gy, pose[2] + yaw)
+            if value > best:
+                continue
+            best = value
         end_x, end_y, end_yaw = x, y, yaw
         along = math.cos(middle) * (goal[0] - last_x) + math.sin(middle) * (goal[1] - last_y)
         along = min(max(along, -moved), moved)  # of the point of this step nearest to the goal
@@ -290,13 +314,9 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             early = moved - abs(along) + min(inside, abs(along))
             saved = (STEPS * STEP - t + early / max(abs(mean_v), 0.05)) * limits[0]
             break
-    c0, s0 = math.cos(pose[2]), math.sin(pose[2])
-    gx = (pose[0] + c0 * end_x - s0 * end_y) / cell - field_origin[0]
-    gy = (pose[1] + s0 * end_x + c0 * end_y) / cell - field_origin[1]
-    ahead = pose[2] + end_yaw
+    gx, gy = _cells(end_x, end_y, pose, field_origin, cell)
     cost = value_at(field, cell, gx, gy)
-    nose = value_at(field, cell, gx + NOSE / cell * math.cos(ahead),
-                    gy + NOSE / cell * math.sin(ahead)) - cost
+    nose = _nose(field, cell, gx, gy, pose[2] + end_yaw)
     if saved > 0.0:
         cost, nose = -saved, 0.0
     brake = BRAKE_SHARE * limits[4]
@@ -315,7 +335,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     result[R_CONTACT] = contact
     result[R_ADMISSIBLE] = admissible
     result[R_COST] = cost
-    result[R_NOSE] = min(max(nose, -1.5 * NOSE), 1.5 * NOSE)
+    result[R_NOSE] = nose
     result[R_X] = end_x
     result[R_Y] = end_y
     result[R_YAW] = end_yaw

@@ -102,7 +102,7 @@ def test_the_room_of_the_fault_budget_is_kept(budget, ok):
     limits[6] += budget
     assert roll(1.0, 0.0, (1.0, 0.0), wall, start=0.85, limits=limits)[f.R_OK] == ok
     think = Deliberation(from_mapping(PolicyConfig, {'robot.fault_budget': budget}))
-    assert think._limits[0, 6] == pytest.approx(f.REACTION + budget)
+    assert think._body.limits[6] == pytest.approx(f.REACTION + budget)
 
 
 def test_a_manoeuvre_that_was_begun_goes_on():

@@ -1,0 +1,361 @@
+"""Manoeuvres: a search over poses for where single commands do not get on.
+
+The fan looks one command ahead, so in a gap hardly wider than the robot it may find nothing better
+than to turn to one side and back again, and where the gate refuses its best it would ask for ever.
+A robot that has stood for a while therefore searches a sequence of short arcs, backward steps and
+turns on the spot (hybrid-state A*, Dolgov et al., International Journal of Robotics Research 29,
+2010) that gains GAIN metres of cost-to-go, and follows it slowly. Where there is none, the way
+that the cost-to-go had found is too narrow for a footprint, and is blocked for the planner. The
+gate stays the judge of every command.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from karpathy_control.mapping.jit import kernel
+from karpathy_control.policy.cost_to_go import LETHAL, descend, value_at
+from karpathy_control.policy.fan import footprint_clearance
+from karpathy_control.policy.memory import MOVER_CONFIDENCE
+
+LONGEST = 64  # steps of a manoeuvre
+PATIENCE = 15  # observations that a robot has not got on before it searches
+RETRY = 10  # observations from a search without result to the next
+STALLED = 12  # observations without motion after which a manoeuvre counts as refused
+TURNING = 60  # the same for one that has turned by TURNED since, as for a goal behind it
+TURNED = 0.5  # rad
+NEAR = 0.15  # m: a robot that stays so near to a place has not got on
+CALM = 1.5  # m: with something moving nearer than this, to stand is no sign of being stuck
+
+GAIN = 0.8  # m of cost-to-go that a manoeuvre must win
+KEEP = 0.055  # m from the footprint: the gate's margin, and what following is off
+STRIDE = 0.1  # m, one step forward or back
+REACH = 1.5  # m to each side of the robot that are searched
+BIN, BINS = 0.05, 32  # m, and headings: poses in the same cell count as one
+EXPANSIONS = 8000
+CLOSE = 0.15  # m: a clearance below this costs
+CLOSE_COST, CHANGE_COST = 1.0, 0.08  # m of path a metre at clearance 0; m a change of direction
+# direction of motion (0: on the spot), change of heading in rad, cost in m of path
+STEPS = np.array([
+    (1.0, 0.0, 0.1), (1.0, 0.15, 0.105), (1.0, -0.15, 0.105), (1.0, 0.35, 0.11),
+    (1.0, -0.35, 0.11), (0.0, 0.2, 0.06), (0.0, -0.2, 0.06), (-1.0, 0.0, 0.2), (-1.0, 0.25, 0.21),
+    (-1.0, -0.25, 0.21)])
+
+SPEED = 0.3  # m/s
+TURN = 1.0  # rad/s
+BLOCKS = 16  # places of a robot that are blocked at the same time; the oldest makes room
+BLOCK_RADIUS = 0.25  # m
+LOOK = 0.25  # m ahead that following aims at
+AT_POINT, AT_HEADING = 0.03, 0.06  # m, rad
+
+
+class Manoeuvre(NamedTuple):
+    """What each of B robots is about."""
+
+    poses: NDArray[np.float64]  # (B, LONGEST, 3) odom, the end of every step
+    kinds: NDArray[np.int64]  # (B, LONGEST) 1 forward, -1 back, 0 on the spot
+    steps: NDArray[np.int64]  # (B,) how many; 0: none
+    at: NDArray[np.int64]  # (B,) the step under way
+    anchor: NDArray[np.float64]  # (B, 3) pose from which on the robot has not got on
+    still: NDArray[np.int64]  # (B,) observations since then
+    last: NDArray[np.float64]  # (B, 3) pose where a manoeuvre last moved
+    stalled: NDArray[np.int64]  # (B,) observations since then
+    banned: NDArray[np.bool_]  # (B, 3) kinds + 1 that the gate has refused here
+    blocked: NDArray[np.float64]  # (B, BLOCKS, 2) odom, m; NaN: none
+    blocks: NDArray[np.int64]  # (B,) how many were ever blocked
+
+
+def make_manoeuvre(batch: int) -> Manoeuvre:
+    """Nothing under way."""
+    return Manoeuvre(
+        np.zeros((batch, LONGEST, 3)), np.zeros((batch, LONGEST), np.int64),
+        np.zeros(batch, np.int64), np.zeros(batch, np.int64), np.zeros((batch, 3)),
+        np.zeros(batch, np.int64), np.zeros((batch, 3)), np.zeros(batch, np.int64),
+        np.zeros((batch, 3), np.bool_), np.full((batch, BLOCKS, 2), np.nan),
+        np.zeros(batch, np.int64))
+
+
+def drop(state: Manoeuvre, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> None:
+    """Forget what the robots in `index` are about."""
+    for array in (state.steps, state.at, state.still, state.stalled, state.anchor, state.last):
+        array[index] = 0
+    state.banned[index] = False
+    state.blocked[index] = np.nan
+
+
+@kernel
+def block_cells(blocked, origin, cell, factor):
+    """Make the cells about blocked points (k, 2) lethal in the factors (n, n) of the planner."""
+    n = factor.shape[0]
+    reach = math.ceil(BLOCK_RADIUS / cell)
+    for k in range(blocked.shape[0]):
+        if math.isnan(blocked[k, 0]):
+            continue
+        gx = blocked[k, 0] / cell - origin[0]
+        gy = blocked[k, 1] / cell - origin[1]
+        for j in range(max(math.floor(gy) - reach, 0), min(math.floor(gy) + reach + 1, n)):
+            for i in range(max(math.floor(gx) - reach, 0), min(math.floor(gx) + reach + 1, n)):
+                if math.hypot(i + 0.5 - gx, j + 0.5 - gy) * cell < BLOCK_RADIUS:
+                    factor[j, i] = LETHAL
+
+
+@kernel
+def _wrap(angle):
+    """The angle in [-pi, pi), rad."""
+    return (angle + math.pi) % (2.0 * math.pi) - math.pi
+
+
+@kernel
+def _bin(x, y, yaw):
+    """Number of the cell of poses that one in base lies in, or -1 out of reach."""
+    side = int(2.0 * REACH / BIN)
+    i = math.floor((x + REACH) / BIN)
+    j = math.floor((y + REACH) / BIN)
+    if i < 0 or j < 0 or i >= side or j >= side:
+        return -1
+    h = math.floor(_wrap(yaw) / (2.0 * math.pi) * BINS + 0.5) % BINS
+    return (h * side + j) * side + i
+
+
+@kernel
+def _value(x, y, pose, field, field_origin, cell):
+    """Cost-to-go at a point in base, m."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    return value_at(field, cell, (pose[0] + c * x - s * y) / cell - field_origin[0],
+                    (pose[1] + s * x + c * y) / cell - field_origin[1])
+
+
+@kernel
+def _known(x, y, pose, seen, origin, cell):
+    """Whether the cell of a point in base was seen."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    i = math.floor((pose[0] + c * x - s * y) / cell)
+    j = math.floor((pose[1] + s * x + c * y) / cell)
+    n = seen.shape[0]
+    return (origin[0] <= i < origin[0] + n and origin[1] <= j < origin[1] + n
+            and seen[j % n, i % n] > 0)
+
+
+@kernel
+def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell, pose, banned,
+           work, poses, kinds, reached):
+    """Find a manoeuvre from the robot's pose; returns its steps, 0 where there is none.
+
+    Fills poses (LONGEST, 3), in base, kinds (LONGEST,), and in `reached` (side, side) the places
+    that some sequence of steps gets to. px, py: obstacles in base, of which `count` are valid.
+    Nothing comes nearer than KEEP, or than it is already. Backward steps end in space that was
+    seen.
+    """
+    side = int(2.0 * REACH / BIN)
+    nodes = BINS * side * side
+    best = np.full(nodes, np.inf, np.float32)
+    parent = np.full(nodes, -1, np.int32)
+    step_of = np.zeros(nodes, np.int8)
+    place = np.zeros((nodes, 3), np.float32)
+    room = np.zeros(nodes, np.float32)
+    done = np.zeros(nodes, np.bool_)
+    start = _bin(0.0, 0.0, 0.0)
+    first = _value(0.0, 0.0, pose, field, field_origin, cell)
+    best[start] = 0.0
+    room[start] = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
+    queue = [(np.float32(first), start)]
+    for _ in range(EXPANSIONS):
+        if len(queue) == 0:
+            return 0
+        _, node = heapq.heappop(queue)
+        if done[node]:
+            continue
+        done[node] = True
+        reached[node // side % side, node % side] = True
+        x, y, yaw = place[node]
+        if _value(x, y, pose, field, field_origin, cell) <= max(first - GAIN, 0.1):
+            return _unwind(node, parent, step_of, place, poses, kinds)
+        for k in range(STEPS.shape[0]):
+            kind = int(STEPS[k, 0])
+            if banned[kind + 1]:
+                continue
+            clear = room[node]
+            least = CLOSE
+            for half in range(1, 3):
+                turned = yaw + 0.5 * half * STEPS[k, 1]
+                chord = yaw + 0.25 * half * STEPS[k, 1]
+                to_x = x + 0.5 * half * STRIDE * kind * math.cos(chord)
+                to_y = y + 0.5 * half * STRIDE * kind * math.sin(chord)
+                clear = footprint_clearance(slabs, px, py, count, to_x, to_y, math.cos(turned),
+                                            math.sin(turned), work)
+                least = min(least, clear)
+            if least < min(KEEP, room[node]):
+                continue
+            to = _bin(to_x, to_y, turned)
+            if to < 0 or done[to]:
+                continue
+            if kind < 0 and not _known(to_x - radius * math.cos(turned),
+                                       to_y - radius * math.sin(turned), pose, seen, origin, cell):
+                continue
+            cost = best[node] + STEPS[k, 2] + CLOSE_COST * STEPS[k, 2] * (1.0 - least / CLOSE)
+            if parent[node] >= 0 and STEPS[step_of[node], 0] != kind:
+                cost += CHANGE_COST
+            if cost < best[to]:
+                best[to] = cost
+                parent[to] = node
+                step_of[to] = k
+                place[to] = (to_x, to_y, turned)
+                room[to] = clear
+                heapq.heappush(queue, (np.float32(
+                    cost + _value(to_x, to_y, pose, field, field_origin, cell)), to))
+    return 0
+
+
+@kernel
+def _block(state, b, field, field_origin, cell, pose, reached):
+    """Block the first place of the planner's way that the search did not get to."""
+    side = reached.shape[0]
+    way = np.empty((2 * side, 2))
+    count = descend(field, pose[0] / cell - field_origin[0], pose[1] / cell - field_origin[1], way)
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    for k in range(count):
+        wx, wy = (way[k, 0] + field_origin[0]) * cell, (way[k, 1] + field_origin[1]) * cell
+        x, y = c * (wx - pose[0]) + s * (wy - pose[1]), c * (wy - pose[1]) - s * (wx - pose[0])
+        i, j = math.floor((x + REACH) / BIN), math.floor((y + REACH) / BIN)
+        if i < 1 or j < 1 or i >= side - 1 or j >= side - 1:
+            return
+        if not reached[j - 1:j + 2, i - 1:i + 2].any():
+            state.blocked[b, state.blocks[b] % BLOCKS] = (wx, wy)
+            state.blocks[b] += 1
+            return
+
+
+@kernel
+def _unwind(node, parent, step_of, place, poses, kinds):
+    """The steps that lead to a node, from the first on; returns how many, LONGEST at most."""
+    count = 0
+    k = node
+    while parent[k] >= 0:
+        count += 1
+        k = parent[k]
+    k = node
+    for i in range(count - 1, -1, -1):
+        if i < poses.shape[0]:
+            poses[i] = place[k]
+            kinds[i] = int(STEPS[step_of[k], 0])
+        k = parent[k]
+    return min(count, poses.shape[0])
+
+
+@kernel
+def _is_free(state, b, slabs, px, py, count, pose, work):
+    """Whether the rest of a manoeuvre is still free, by what is known now."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    here = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
+    for k in range(state.at[b], state.steps[b]):
+        dx = state.poses[b, k, 0] - pose[0]
+        dy = state.poses[b, k, 1] - pose[1]
+        yaw = state.poses[b, k, 2] - pose[2]
+        if footprint_clearance(slabs, px, py, count, c * dx + s * dy, c * dy - s * dx,
+                               math.cos(yaw), math.sin(yaw), work) < min(KEEP, here) - 0.01:
+            return False
+    return True
+
+
+@kernel
+def _follow(state, b, pose, limits):
+    """The command along the manoeuvre of robot b, m/s and rad/s; its end drops it."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    while state.at[b] < state.steps[b]:
+        k = state.at[b]
+        kind = state.kinds[b, k]
+        dx = state.poses[b, k, 0] - pose[0]
+        dy = state.poses[b, k, 1] - pose[1]
+        off = _wrap(state.poses[b, k, 2] - pose[2])
+        if kind == 0:
+            if abs(off) > AT_HEADING:
+                break
+        elif kind * (c * dx + s * dy) > AT_POINT:
+            break
+        state.at[b] += 1
+    if state.at[b] == state.steps[b]:
+        state.steps[b] = 0
+        return 0.0, 0.0
+    first = state.at[b]
+    kind = state.kinds[b, first]
+    last = first
+    left = 0.0
+    while last + 1 < state.steps[b] and state.kinds[b, last + 1] == kind:
+        last += 1
+        left += STRIDE
+    if kind == 0:
+        off = _wrap(state.poses[b, last, 2] - pose[2])
+        turn = min(TURN, limits[2], math.sqrt(limits[5] * abs(off)))
+        return 0.0, math.copysign(turn, off)
+    aim = min(first + int(LOOK / STRIDE), last)
+    dx = state.poses[b, aim, 0] - pose[0]
+    dy = state.poses[b, aim, 1] - pose[1]
+    tx, ty = c * dx + s * dy, c * dy - s * dx
+    left += abs(tx)
+    speed = min(SPEED, limits[0] if kind > 0 else limits[1],
+                0.05 + math.sqrt(0.5 * limits[4] * left))
+    curvature = 2.0 * ty / max(tx * tx + ty * ty, 0.01)
+    turn = kind * speed * curvature  # behind the robot the same arc turns the other way
+    return kind * speed, min(max(turn, -min(TURN, limits[2])), TURN, limits[2])
+
+
+@kernel
+def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origin, seen, origin,
+              cell, pose, limits, work, command):
+    """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
+
+    Call once an observation, while the robot has a goal to get to. limits: as for `roll_out`.
+    """
+    moved = math.hypot(pose[0] - state.anchor[b, 0], pose[1] - state.anchor[b, 1])
+    state.still[b] += 1
+    if moved > NEAR:
+        state.anchor[b] = pose
+        state.still[b] = 0
+        state.banned[b] = False
+    for m in range(movers.shape[0]):
+        if (movers[m, 5] >= MOVER_CONFIDENCE
+                and math.hypot(movers[m, 0], movers[m, 1]) < CALM + movers[m, 4]):
+            state.steps[b] = 0
+            state.still[b] = 0
+            return False
+    if state.steps[b] > 0:
+        if (math.hypot(pose[0] - state.last[b, 0], pose[1] - state.last[b, 1]) > 0.02
+                or abs(_wrap(pose[2] - state.last[b, 2])) > 0.05):
+            state.last[b] = pose
+            state.stalled[b] = 0
+        state.stalled[b] += 1
+        if state.stalled[b] > STALLED:
+            state.banned[b, state.kinds[b, state.at[b]] + 1] = True
+            state.steps[b] = 0
+        elif not _is_free(state, b, slabs, px, py, count, pose, work):
+            state.steps[b] = 0
+    if state.steps[b] == 0:
+        turned = abs(_wrap(pose[2] - state.anchor[b, 2])) > TURNED
+        if state.still[b] < (TURNING if turned else PATIENCE):
+            return False
+        state.at[b] = 0
+        state.last[b] = pose
+        state.stalled[b] = 0
+        side = int(2.0 * REACH / BIN)
+        reached = np.zeros((side, side), np.bool_)
+        found = search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell, pose,
+                       state.banned[b], work, state.poses[b], state.kinds[b], reached)
+        state.still[b] = PATIENCE - RETRY
+        if found == 0:
+            state.banned[b] = False
+            _block(state, b, field, field_origin, cell, pose, reached)
+            return False
+        c, s = math.cos(pose[2]), math.sin(pose[2])
+        for k in range(found):
+            x, y = state.poses[b, k, 0], state.poses[b, k, 1]
+            state.poses[b, k, 0] = pose[0] + c * x - s * y
+            state.poses[b, k, 1] = pose[1] + s * x + c * y
+            state.poses[b, k, 2] += pose[2]
+        state.steps[b] = found
+    command[0], command[1] = _follow(state, b, pose, limits)
+    return state.steps[b] > 0
