@@ -22,6 +22,7 @@ COMMANDS = {
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
     'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),
     'soak': ('karpathy_control.evaluation.soak', 'kill nodes at random for a long time'),
+    'world': ('karpathy_control.bringup.world', 'write a generated world: SDF, MJCF or JSON'),
     'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),
     'warmup': ('karpathy_control.bringup.warmup', 'compile the kernels, for a fast first start'),
     'params': ('karpathy_control.bringup.parameters', 'print every parameter (YAML or Markdown)'),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from karpathy_control.bringup.dds import PROFILES
-from karpathy_control.bringup.environment import environment
+from karpathy_control.bringup.environment import cache_folder, environment
 from karpathy_control.bringup.parameters import checked, node_yaml, read_parameters
 from karpathy_control.bringup.resources import PACKAGE, find, share
 from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_description
@@ -20,6 +20,7 @@ from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.contracts.interfaces import prefixed
+from karpathy_control.contracts.types import Pose2
 
 RAW = 'raw/'  # prefix of the sensor topics of a robot whose sensors are intercepted
 SENSORS = ('camera/image_raw', 'camera/camera_info', 'camera/depth', 'scan', 'imu', 'odom',
@@ -55,9 +56,10 @@ ARGUMENTS: tuple[ArgumentSpec, ...] = (
                  'memory only: seen by nobody outside) or none', PROFILES),
     ArgumentSpec('use_sim_time', '', 'nodes follow /clock; empty: true in a simulator, false on '
                  'a robot', ('', *_FLAG)),
-    ArgumentSpec('world_family', '', 'kind of generated world (mujoco) or world file (gazebo); '
-                 'empty: as in params_file'),
-    ArgumentSpec('seed', '', 'seed of world, noise and drift (mujoco); empty: as in params_file'),
+    ArgumentSpec('world_family', '', 'kind of generated world; in Gazebo a file in worlds, too; '
+                 'empty: as in params_file, yard in Gazebo'),
+    ArgumentSpec('seed', '', 'seed of the world, in mujoco of noise and drift too; empty: as in '
+                 'params_file, 0 in Gazebo'),
     ArgumentSpec('rate_factor', '', 'simulated seconds per second (mujoco), 0: as fast as it '
                  'goes; empty: as in params_file'),
 )
@@ -213,9 +215,10 @@ def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
     if values['world'] == 'mujoco':
         from_arguments['sim'].update(_sim_arguments(values, profile))
     else:
-        for name in ('seed', 'rate_factor'):
+        for name in ('rate_factor', *(() if values['world'] == 'gazebo' else ('seed',))):
             if values[name]:
-                raise ConfigError(f'{name}: only world:=mujoco has one; given {values[name]!r}')
+                raise ConfigError(f'{name}: world:={values["world"]} has none; given '
+                                  f'{values[name]!r}')
         if values['world'] == 'robot' and values['world_family']:
             raise ConfigError('world_family: a real robot has none; given '
                               f'{values["world_family"]!r}')
@@ -275,20 +278,16 @@ def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
     if profile.description is None or not profile.stamped_cmd_vel:
         raise ConfigError(f'robot: {profile.name!r}: world:=gazebo needs a description to spawn '
                           'and stamped_cmd_vel: true, which the bridge carries')
-    worlds = share() / 'worlds'
-    family = values['world_family'] or 'yard'
-    world = worlds / f'{family}.sdf'
-    if not world.is_file():
-        known = ', '.join(sorted(path.stem for path in worlds.glob('*.sdf')))
-        raise ConfigError(f'world_family: no Gazebo world {family!r}; it takes one of {known} '
-                          f'(the generated families {", ".join(FAMILIES)} are for mujoco)')
+    world, start = _gazebo_world(values)
     flags = '-r' if values['gui'] == 'true' else '-r -s --headless-rendering'
     includes = [IncludeSpec('ros_gz_sim', 'launch/gz_sim.launch.py',
                             {'gz_args': f'{flags} {world}', 'on_exit_shutdown': 'true'})]
     robot = namespace.strip('/').replace('/', '_') or 'robot'
     nodes = [NodeSpec(package='ros_gz_sim', executable='create', name='create', respawn=False,
                       namespace=namespace,
-                      arguments=('-name', robot, '-topic', 'robot_description', '-z', '0.1'))]
+                      arguments=('-name', robot, '-topic', 'robot_description', '-x',
+                                 f'{start.x:.3f}', '-y', f'{start.y:.3f}', '-z', '0.1', '-Y',
+                                 f'{start.yaw:.4f}'))]
     # Cameras have a process of their own: large images must not delay cmd_vel and odom.
     for part in ('base', 'camera'):
         name = f'bridge_{part}'
@@ -298,6 +297,33 @@ def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
             namespace=namespace,
             parameters={name: {'config_file': str(file), 'use_sim_time': True}}))
     return nodes, includes
+
+
+def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2]:
+    """The world file, which a generated family is written to first, and where the robot starts."""
+    family, worlds = values['world_family'] or 'yard', share() / 'worlds'
+    if family in FAMILIES:
+        from karpathy_control.worlds.generators import generate
+        from karpathy_control.worlds.sdf import sdf_text
+
+        seed = int(_number('seed', values['seed'] or '0', int))
+        try:
+            world = generate(family, seed)
+        except ValueError as error:
+            raise ConfigError(f'seed: {error}') from error
+        folder = cache_folder().parent / 'worlds'
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f'{family}_{seed}.sdf'
+        path.write_text(sdf_text(world))
+        return path, world.start
+    path = worlds / f'{family}.sdf'
+    if not path.is_file():
+        known = ', '.join(sorted(path.stem for path in worlds.glob('*.sdf')))
+        raise ConfigError(f'world_family: no Gazebo world {family!r}; it takes {known}, or one '
+                          f'that is generated: {", ".join(FAMILIES)}')
+    if values['seed']:
+        raise ConfigError(f'seed: the world {family!r} has none; given {values["seed"]!r}')
+    return path, Pose2(0.0, 0.0, 0.0)
 
 
 def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile

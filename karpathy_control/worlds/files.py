@@ -52,10 +52,15 @@ def read_worlds(path: Path) -> list[World]:
     return worlds
 
 
+def worlds_text(worlds: Sequence[World]) -> str:
+    """Worlds as the text of a file of which `read_worlds` makes the very same."""
+    return json.dumps({'schema': SCHEMA, 'worlds': [asdict(w) for w in worlds]})
+
+
 def write_worlds(path: Path, worlds: Sequence[World]) -> None:
-    """Write worlds so that `read_worlds` gives the very same."""
+    """Write worlds to a file, and the folders on the way to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'schema': SCHEMA, 'worlds': [asdict(w) for w in worlds]}))
+    path.write_text(worlds_text(worlds))
 
 
 def _from_json(text: str) -> list[World]:

@@ -29,7 +29,12 @@ def mover_name(index: int) -> str:
 
 
 def build_model(world: World, robot: RobotDescription, step: float) -> mujoco.MjModel:
-    """Compile the physics. The robot is a free body; movers are mocap bodies.
+    """Compile the physics of `build_spec`."""
+    return build_spec(world, robot, step).compile()
+
+
+def build_spec(world: World, robot: RobotDescription, step: float) -> mujoco.MjSpec:
+    """Describe the physics. The robot is a free body; movers are mocap bodies.
 
     Actuators are velocity servos in the order of `robot.wheel_joints`. Sensor data, in order:
     gyro (3) and accelerometer (3) in imu_link, then the robot's contacts with anything and those
@@ -47,7 +52,7 @@ def build_model(world: World, robot: RobotDescription, step: float) -> mujoco.Mj
     _add_floor(spec, world)
     _add_obstacles(spec, world)
     _add_contact_counts(spec)
-    return spec.compile()
+    return spec
 
 
 def _add_drive(spec: mujoco.MjSpec, robot: RobotDescription) -> None:

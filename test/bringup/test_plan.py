@@ -1,5 +1,7 @@
 """The plan: arguments in, processes out; nothing is started."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -14,6 +16,8 @@ from karpathy_control.bringup.plan import (
 from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.interfaces import BY_NAME, TOPICS
+from karpathy_control.worlds.generators import generate
+from karpathy_control.worlds.sdf import sdf_text
 
 
 def nodes(**config):
@@ -105,6 +109,17 @@ def test_gazebo_includes_the_simulator_spawns_and_bridges_twice():
     assert '--headless-rendering' not in window.includes[0].arguments['gz_args']
 
 
+def test_gazebo_takes_generated_worlds_and_starts_where_they_say():
+    what = plan({'world': 'gazebo', 'world_family': 'rooms', 'seed': '7'}, {})
+    path = Path(what.includes[0].arguments['gz_args'].split()[-1])
+    world = generate('rooms', 7)
+    assert path.name == 'rooms_7.sdf' and path.read_text() == sdf_text(world)
+    arguments = next(s for s in what.nodes if s.name == 'create').arguments
+    given = {arguments[i]: float(arguments[i + 1]) for i in (4, 6, 10)}
+    assert given == pytest.approx(
+        {'-x': world.start.x, '-y': world.start.y, '-Y': world.start.yaw}, abs=1e-3)
+
+
 def test_bridge_files_agree_with_the_interface_table():
     known = set()
     for part in ('base', 'camera'):
@@ -127,7 +142,10 @@ def test_bridge_files_agree_with_the_interface_table():
     ({'world': 'moon'}, "world: 'moon' is not accepted; it takes one of 'mujoco'"),
     ({'world_family': 'moon'}, "sim: world: 'moon' is not accepted; it takes one of 'mixed'"),
     ({'world': 'gazebo', 'world_family': 'moon'}, "no Gazebo world 'moon'.*yard"),
-    ({'world': 'robot', 'seed': '1'}, 'only world:=mujoco'),
+    ({'world': 'robot', 'seed': '1'}, 'seed: world:=robot has none'),
+    ({'world': 'gazebo', 'rate_factor': '1'}, 'rate_factor: world:=gazebo has none'),
+    ({'world': 'gazebo', 'seed': '1'}, "the world 'yard' has none; given '1'"),
+    ({'world': 'gazebo', 'world_family': 'open', 'seed': '-1'}, 'seed: world seed -1'),
     ({'world': 'robot', 'world_family': 'open'}, 'a real robot has none'),
     ({'seed': 'one'}, "seed: 'one' is not accepted; it takes int"),
     ({'seed': '-1'}, r'sim: seed: -1 is out of range'),
