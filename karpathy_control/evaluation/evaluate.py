@@ -23,7 +23,7 @@ from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError, ControlConfig, PolicyConfig, changed
 from karpathy_control.evaluation import batched, mujoco_suite
-from karpathy_control.evaluation.policies import GUIDANCE, NAMES, SHIPPED, load_policy, weights_of
+from karpathy_control.evaluation.policies import GUIDANCE, NAMES, SHIPPED, load_policy
 from karpathy_control.evaluation.suites import (
     PARTS,
     SUITES,
@@ -59,6 +59,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--ablate', default='', help='comma list of ' + ', '.join(ABLATIONS))
     parser.add_argument('--device', default='cpu', help='torch device of the reflex')
+    parser.add_argument('--workers', type=int, default=1, help='processes that share the '
+                        'episodes in MuJoCo; the result is the same for any number')
     parser.add_argument('--robot', help='profile; default: that of the suite')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='a parameter of the robot, as fault_budget=0.3; 0 is the default of '
@@ -76,6 +78,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f'--ablate {name!r}: it takes {", ".join(ABLATIONS)}')
     if args.world == 'mujoco' and set(args.ablate) - {'reflex'}:
         parser.error(f'--ablate {",".join(args.ablate)}: --world mujoco takes reflex')
+    if args.workers < 1 or (args.world == 'batched' and args.workers > 1):
+        parser.error(f'--workers {args.workers}: it takes 1 or more, more than 1 with --world '
+                     'mujoco')
     if args.world == 'mujoco' and args.vary:
         parser.error('--vary: only --world batched draws these')
     args.vary = dict(args.vary)
@@ -140,11 +145,8 @@ def _drive(args: argparse.Namespace, suite: Suite) -> dict[str, list[Result]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for name in names:
             task = progress.add_task(f'{suite.name}: {name}', total=len(suite.episodes))
-            weights = weights_of(name)
-            other = (None if weights is not None or name == GUIDANCE
-                     else load_policy(name, robot, args.device))
             found[name] = mujoco_suite.run(
-                suite, weights, profile, robot, instead=other,
+                mujoco_suite.Job(suite, name, profile, robot, args.device), workers=args.workers,
                 advanced=lambda n, task=task: progress.update(  # type: ignore[misc]
                     task, completed=n))
     return found

@@ -8,16 +8,18 @@ time is simulated and the delay of an action is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import RobotProfile
 from karpathy_control.contracts.config import RobotConfig, from_mapping
 from karpathy_control.evaluation.batched import MOVED
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
+from karpathy_control.evaluation.policies import GUIDANCE, load_policy, weights_of
 from karpathy_control.evaluation.suites import Result, Suite, as_driven
-from karpathy_control.policy.situation import Policy
 from karpathy_control.worlds.robot import load_robot
 
 _CAUSES = {'reached': 'success', 'reached_by_odometry_only': 'lost', 'blocked': 'timeout'}
@@ -31,32 +33,69 @@ def robot_of(profile: RobotProfile, changes: dict[str, object]) -> RobotConfig:
     return from_mapping(RobotConfig, {**values, **changes})
 
 
-def run(suite: Suite, actor: Path | None, profile: RobotProfile, robot: RobotConfig,
-        config: LoopConfig | None = None, *, instead: Policy | None = None,
-        advanced: Callable[[int], None] | None = None) -> list[Result]:
-    """Drive every episode of a suite to its end.
+@dataclass(frozen=True)
+class Job:
+    """All that the episodes of a suite need, so that any process can drive any of them."""
 
-    `actor` None follows the cost-to-go alone, or `instead` where another policy is given.
+    suite: Suite
+    policy: str  # a name that evaluation.policies knows
+    profile: RobotProfile
+    robot: RobotConfig
+    device: str = 'cpu'
+    config: LoopConfig = field(default_factory=LoopConfig)
+
+
+def run(job: Job, *, workers: int = 1, advanced: Callable[[int], None] | None = None
+        ) -> list[Result]:
+    """Drive every episode; the results do not depend on the number of workers (processes).
+
+    `advanced` is called with how many have ended.
     """
-    assert profile.description is not None  # whoever calls has refused a profile without
-    description = load_robot(profile.description)
-    encoder = find('weights', 'encoder.safetensors')
-    protocol = suite.protocol
-    results = []
-    for number, e in enumerate(suite.episodes, 1):
-        world = as_driven(suite, e)
-        loop = InProcessLoop(world, (config or LoopConfig()).with_robot(robot, e.seed % _SEEDS),
-                             description, encoder, actor, instead=instead)
-        try:
-            found = loop.drive(world.goals[0], protocol.episode_time, protocol.reach)
-        finally:
-            loop.close()
-        waited = _waited(found) if protocol.scored else 0.0
-        results.append(Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited,
-                              found.moving, waited))
+    numbers = range(len(job.suite.episodes))
+    if workers == 1:
+        return _counted((episode(job, number) for number in numbers), advanced)
+    with ProcessPoolExecutor(workers, get_context('spawn'), _begin, (job,)) as pool:
+        return _counted(pool.map(_episode_of_job, numbers), advanced)
+
+
+def _counted(results: Iterable[Result], advanced: Callable[[int], None] | None) -> list[Result]:
+    found = []
+    for result in results:
+        found.append(result)
         if advanced is not None:
-            advanced(number)
-    return results
+            advanced(len(found))
+    return found
+
+
+_jobs: list[Job] = []  # of this worker: one, sent once and not with every episode
+
+
+def _begin(job: Job) -> None:
+    _jobs[:] = [job]
+
+
+def _episode_of_job(number: int) -> Result:
+    return episode(_jobs[0], number)
+
+
+def episode(job: Job, number: int) -> Result:
+    """Drive one episode from its world, leg and seed alone."""
+    assert job.profile.description is not None  # whoever calls has refused a profile without
+    e, protocol = job.suite.episodes[number], job.suite.protocol
+    world = as_driven(job.suite, e)
+    actor = weights_of(job.policy)
+    other = (None if actor is not None or job.policy == GUIDANCE
+             else load_policy(job.policy, job.robot, job.device))
+    loop = InProcessLoop(world, job.config.with_robot(job.robot, e.seed % _SEEDS),
+                         load_robot(job.profile.description), find(
+                             'weights', 'encoder.safetensors'), actor, instead=other)
+    try:
+        found = loop.drive(world.goals[0], protocol.episode_time, protocol.reach)
+    finally:
+        loop.close()
+    waited = _waited(found) if protocol.scored else 0.0
+    return Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited, found.moving,
+                  waited)
 
 
 def _waited(drive: Outcome) -> float:

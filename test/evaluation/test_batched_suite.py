@@ -296,6 +296,17 @@ def test_mujoco_suite_drives_the_same_legs_through_the_code_of_the_nodes(capsys)
     assert found[0]['time_s'] == found[1]['time_s'] < found[2]['time_s'] / 2
 
 
+def test_any_number_of_workers_finds_the_same(capsys):
+    arguments = ['--suite', 'generated', '--world', 'mujoco', '--policy', 'straight',
+                 '--against', '', '--episodes', '3', '--seed', '4']
+    found = []
+    for workers in ('1', '2'):
+        assert evaluate.main([*arguments, '--workers', workers]) == 0
+        line = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+        found.append({k: v for k, v in line.items() if k != 'seconds'})
+    assert found[0] == found[1] and found[0]['episodes'] == 3
+
+
 @pytest.mark.parametrize(('extra', 'said'), [
     (['--set', 'max_speed'], "--set 'max_speed': it takes NAME=VALUE"),
     (['--set', 'max_speed=9'], 'max_speed: 9.0 is out of range'),
