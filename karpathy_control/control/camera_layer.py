@@ -4,7 +4,8 @@ The height-filtered depth says both: OBSTACLE points are kept, FREE rays mark ob
 and clear what they pass over in plan view. The learned camera scan only adds. Rays are gathered
 by bearing about the camera, one degree each: a stored camera point goes when every ray of its
 bearing passes beyond it and one of them is FREE, or when a new point takes its place. Nothing is
-cleared nearer than the ground that the camera can see: a ray passes over what stands there.
+cleared nearer than the ground that the camera can see, and nothing is moved away from the robot
+there: a ray passes over what stands in its way.
 
 What the lidar sees as well is left to it: a point within a cell of one that the lidar's layer has
 just been given is not kept. Nearly all that a camera sees are walls and posts, and a second,
@@ -48,7 +49,9 @@ def _passed(dx, dy, free, hit, blind, cell):
     distance = math.sqrt(dx * dx + dy * dy)
     k = _bin(math.atan2(dy, dx))
     if abs(hit[k] - distance) < cell:
-        return True
+        # Nearer than `blind` the image may end on top of what stands there: were its front edge
+        # replaced by the first row in view, it would recede before the robot.
+        return blind < distance or hit[k] <= distance
     return blind < distance and distance + _BEYOND < min(free[k], hit[k])
 
 

@@ -318,6 +318,25 @@ def test_while_the_camera_is_lost_what_it_saw_stays():
     assert not len(stored(gate, 'camera'))
 
 
+@pytest.mark.parametrize('budget', [0.0, 0.5])
+def test_the_front_edge_of_a_low_box_does_not_recede_before_the_robot(budget):
+    """Of a box under the camera only what is beyond 0.5 m is in the image: first its front edge,
+    then a row of its top that moves on with the robot, less than a cell from one to the next."""
+    gate = Gate(from_mapping(ControlConfig, {'robot.fault_budget': budget}))
+    front = ControlConfig().robot.polygon[:, 0].max()
+    edge, nearest = 2.0, 0.19 + 0.5  # m in odom, and of base
+    x = v = 0.0
+    for k in range(1, 241):  # 12 s
+        row = max(edge - x, nearest)
+        aside = 0.004 * np.arange(-100, 101)  # in every degree of bearing
+        depth(gate, [(row, y) for y in aside], [(row - 0.02, y) for y in aside], 0.05 * k,
+              (x, 0.0, 0.0))
+        observe(gate, np.full(BEAMS, np.inf), 0.05 * k, (x, 0.0, 0.0))
+        v = gate.filter([[x, 0.0, 0.0]], [[v, 0.0]], [[1.2, 0.0]], 0.05 * k).applied[0, 0]
+        x += 0.05 * v
+    assert abs(v) < 0.02 and edge - 0.12 < x + front < edge - 0.02
+
+
 def test_the_window_follows_the_robot(gate):
     for k in range(200):
         pose = (0.1 * k, -0.07 * k, 0.02 * k)
