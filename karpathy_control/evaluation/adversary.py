@@ -24,7 +24,6 @@ from rich.progress import Progress
 
 from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.config import (
-    ConfigError,
     ControlConfig,
     changed,
     from_mapping,
@@ -32,6 +31,7 @@ from karpathy_control.contracts.config import (
 )
 from karpathy_control.evaluation.adversary_batch import Tally
 from karpathy_control.evaluation.adversary_worlds import PER_WORLD
+from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.statistics import wilson_interval
 
 KINDS = ('static', 'moving', 'mujoco', 'liveness')
@@ -63,56 +63,6 @@ def runner(kind: str, seed: int, control: ControlConfig, envs: int) -> Runner:
         return lambda first, count: adversary_mujoco.run(seed, first, count, control)
     from karpathy_control.evaluation import adversary_batch
     return lambda first, count: adversary_batch.run(kind, seed, first, count, control, envs)
-
-
-class Ledger:
-    """The finished chunks of a run in a folder; without a folder, in memory.
-
-    Raises ConfigError where the folder belongs to another run.
-    """
-
-    def __init__(self, folder: Path | None, run: dict[str, object], shard: int) -> None:
-        self._done: dict[int, Tally] = {}
-        self._file: Path | None = None
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        card = folder / 'run.json'
-        if card.exists():
-            known = json.loads(card.read_text())
-            for key, value in run.items():
-                if known.get(key) != value:
-                    raise ConfigError(f'{card}: {key} is {known.get(key)!r} there and {value!r} '
-                                      'here; another run takes another folder')
-        else:
-            card.write_text(json.dumps(run, indent=1, sort_keys=True))
-        self._file = folder / f'chunks-{shard}.jsonl'
-        for path in sorted(folder.glob('chunks-*.jsonl')):
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # cut off by the end of the process that wrote it
-                first = int(entry.pop('first'))
-                self._done[first] = Tally(**entry)
-        if self._file.exists() and not self._file.read_bytes().endswith(b'\n'):
-            with self._file.open('a') as file:
-                file.write('\n')
-
-    def has(self, first: int, count: int) -> bool:
-        """Whether the `count` episodes from `first` on are finished."""
-        return first in self._done and self._done[first].episodes == count
-
-    def add(self, first: int, tally: Tally) -> None:
-        """Keep a finished chunk."""
-        self._done[first] = tally
-        if self._file is not None:
-            with self._file.open('a') as file:
-                file.write(json.dumps({'first': first, **dataclasses.asdict(tally)}) + '\n')
-
-    def total(self, episodes: int) -> Tally:
-        """Everything that is finished of the first `episodes`."""
-        return merged(t for first, t in sorted(self._done.items()) if first < episodes)
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
@@ -179,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     number, of = args.shard
     chunk = MUJOCO_CHUNK if args.kind == 'mujoco' else CHUNK
     ledger = Ledger(args.run, {'kind': args.kind, 'seed': args.seed, 'chunk': chunk,
-                               'control': to_mapping(control)}, number)
+                               'control': to_mapping(control)}, 'chunks-', str(number))
+    done = {int(entry.pop('first')): Tally(**entry) for entry in ledger.entries}
     drive = runner(args.kind, args.seed, control, args.envs)
     started = time.monotonic()
     mine = [first for k, first in enumerate(range(0, args.episodes, chunk)) if k % of == number]
@@ -187,10 +138,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = progress.add_task(f'adversary: {args.kind}', total=len(mine))
         for first in mine:
             count = min(chunk, args.episodes - first)
-            if not ledger.has(first, count):
-                ledger.add(first, drive(first, count))
+            if first not in done or done[first].episodes != count:
+                done[first] = drive(first, count)
+                ledger.add({'first': first, **dataclasses.asdict(done[first])})
             progress.advance(task)
-    figures = summarise(args.kind, ledger.total(args.episodes))
+    figures = summarise(args.kind, merged(t for first, t in sorted(done.items())
+                                          if first < args.episodes))
     figures['seconds'] = round(time.monotonic() - started, 1)
     print(json.dumps(figures))
     return 0 if figures['contacts'] == figures['contacts_while_moving'] == 0 else 1

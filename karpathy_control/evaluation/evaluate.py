@@ -21,8 +21,16 @@ from rich.progress import Progress
 
 from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.card import WeightsError
-from karpathy_control.contracts.config import ConfigError, ControlConfig, PolicyConfig, changed
+from karpathy_control.contracts.config import (
+    ConfigError,
+    ControlConfig,
+    PolicyConfig,
+    RobotConfig,
+    changed,
+    to_mapping,
+)
 from karpathy_control.evaluation import batched, mujoco_suite
+from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.policies import GUIDANCE, NAMES, SHIPPED, load_policy
 from karpathy_control.evaluation.suites import (
     PARTS,
@@ -59,6 +67,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--ablate', default='', help='comma list of ' + ', '.join(ABLATIONS))
     parser.add_argument('--device', default='cpu', help='torch device of the reflex')
+    parser.add_argument('--run', type=Path, help='folder of finished episodes in MuJoCo; the '
+                        'same command goes on where it was interrupted')
     parser.add_argument('--workers', type=int, default=1, help='processes that share the '
                         'episodes in MuJoCo; the result is the same for any number')
     parser.add_argument('--robot', help='profile; default: that of the suite')
@@ -81,6 +91,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.workers < 1 or (args.world == 'batched' and args.workers > 1):
         parser.error(f'--workers {args.workers}: it takes 1 or more, more than 1 with --world '
                      'mujoco')
+    if args.run is not None and args.world == 'batched':
+        parser.error('--run: only --world mujoco keeps its episodes')
     if args.world == 'mujoco' and args.vary:
         parser.error('--vary: only --world batched draws these')
     args.vary = dict(args.vary)
@@ -147,9 +159,21 @@ def _drive(args: argparse.Namespace, suite: Suite) -> dict[str, list[Result]]:
             task = progress.add_task(f'{suite.name}: {name}', total=len(suite.episodes))
             found[name] = mujoco_suite.run(
                 mujoco_suite.Job(suite, name, profile, robot, args.device), workers=args.workers,
+                ledger=Ledger(args.run, _identity(args, robot), _file_name(name)),
                 advanced=lambda n, task=task: progress.update(  # type: ignore[misc]
                     task, completed=n))
     return found
+
+
+def _identity(args: argparse.Namespace, robot: RobotConfig) -> dict[str, object]:
+    """What must be the same for a run to be gone on with."""
+    return {'suite': args.suite, 'part': args.part, 'seed': args.seed,
+            'episodes': args.episodes, 'worlds': str(args.worlds), 'robot': to_mapping(robot)}
+
+
+def _file_name(policy: str) -> str:
+    """A policy's name as that of a file."""
+    return ''.join(c if c.isalnum() else '_' for c in policy)
 
 
 if __name__ == '__main__':

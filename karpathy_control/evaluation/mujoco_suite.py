@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 
 from karpathy_control.bringup.resources import find
@@ -18,6 +18,7 @@ from karpathy_control.bringup.robots import RobotProfile
 from karpathy_control.contracts.config import RobotConfig, from_mapping
 from karpathy_control.evaluation.batched import MOVED
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
+from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.policies import GUIDANCE, load_policy, weights_of
 from karpathy_control.evaluation.suites import Result, Suite, as_driven
 from karpathy_control.worlds.robot import load_robot
@@ -45,26 +46,30 @@ class Job:
     config: LoopConfig = field(default_factory=LoopConfig)
 
 
-def run(job: Job, *, workers: int = 1, advanced: Callable[[int], None] | None = None
-        ) -> list[Result]:
+def run(job: Job, *, workers: int = 1, ledger: Ledger | None = None,
+        advanced: Callable[[int], None] | None = None) -> list[Result]:
     """Drive every episode; the results do not depend on the number of workers (processes).
 
-    `advanced` is called with how many have ended.
+    ledger: where finished episodes are kept, and those of before are read. `advanced` is called
+    with how many have ended.
     """
-    numbers = range(len(job.suite.episodes))
+    ledger = ledger or Ledger(None, {}, '')
+    found = {int(entry.pop('number')): Result(**entry) for entry in ledger.entries}
+    left = [number for number in range(len(job.suite.episodes)) if number not in found]
+
+    def keep(results: Iterable[Result]) -> None:
+        for number, result in zip(left, results, strict=True):
+            found[number] = result
+            ledger.add({'number': number, **asdict(result)})
+            if advanced is not None:
+                advanced(len(found))
+
     if workers == 1:
-        return _counted((episode(job, number) for number in numbers), advanced)
-    with ProcessPoolExecutor(workers, get_context('spawn'), _begin, (job,)) as pool:
-        return _counted(pool.map(_episode_of_job, numbers), advanced)
-
-
-def _counted(results: Iterable[Result], advanced: Callable[[int], None] | None) -> list[Result]:
-    found = []
-    for result in results:
-        found.append(result)
-        if advanced is not None:
-            advanced(len(found))
-    return found
+        keep(episode(job, number) for number in left)
+    else:
+        with ProcessPoolExecutor(workers, get_context('spawn'), _begin, (job,)) as pool:
+            keep(pool.map(_episode_of_job, left))
+    return [found[number] for number in range(len(job.suite.episodes))]
 
 
 _jobs: list[Job] = []  # of this worker: one, sent once and not with every episode

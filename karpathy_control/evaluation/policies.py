@@ -67,15 +67,15 @@ def reflex(path: Path, robot: RobotConfig, device: str = 'cpu') -> Policy:
     """
     import torch
 
-    from karpathy_control.policy.actor import compose, load_actor
+    from karpathy_control.policy.actor import load_actor, propose
     actor, _ = load_actor(path, device)
 
-    def propose(s: Situation) -> NDArray[np.floating]:
+    def corrected(s: Situation) -> NDArray[np.floating]:
         with torch.inference_mode():
             action = actor(torch.from_numpy(s.features.tokens).to(device)).cpu().numpy()
-        return compose(s.features.base_command, action, robot)
+        return propose(s.features, action, robot)
 
-    return propose
+    return corrected
 
 
 def _outside(name: str) -> Policy:

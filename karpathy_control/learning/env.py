@@ -19,7 +19,7 @@ from karpathy_control.contracts.config import ControlConfig, PolicyConfig
 from karpathy_control.learning.config import PolicyTraining
 from karpathy_control.learning.loop import BRAKING, ClosedLoop, Outcome, choose_leg
 from karpathy_control.learning.rewards import weighted_sum
-from karpathy_control.policy.actor import ACTIONS, compose
+from karpathy_control.policy.actor import ACTIONS, propose
 from karpathy_control.policy.deliberation import Features
 from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.batched import CLEARANCE_HORIZON, CONTROL_STEP, Leg
@@ -69,7 +69,7 @@ class NavigationEnv(VecEnv):
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
         """Drive one control step with the residuals (B, 2)."""
         action = actions.detach().to('cpu', torch.float32).numpy()
-        proposal = compose(self._features.base_command, action, self.policy.robot)
+        proposal = propose(self._features, action, self.policy.robot)
         outcome = self.loop.advance(proposal)
         reward, parts = weighted_sum(outcome.transition, self._weights)
         done = outcome.done

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from karpathy_control.contracts.card import WeightsCard, WeightsError, verify_weights, write_card
 from karpathy_control.contracts.config import RobotConfig
+from karpathy_control.policy.deliberation import Features
 from karpathy_control.policy.tokens import FEATURES, TOKEN_VERSION, TOKENS
 
 ACTIONS = 2
@@ -152,6 +154,17 @@ def compose(base_command: Any, action: Any, robot: RobotConfig) -> Any:
     w = library.clip(base_command[..., 1] + RESIDUAL_TURN * residual[..., 1],
                      -robot.max_turn, robot.max_turn)
     return library.stack((v, w), -1)
+
+
+def propose(features: Features, action: NDArray[np.float32], robot: RobotConfig
+            ) -> NDArray[np.float32]:
+    """The guidance as the reflex corrects it; a manoeuvre leaves no room to be corrected.
+
+    Shape: action (B, 2) as the actor gives it -> (B, 2) m/s and rad/s.
+    """
+    command: NDArray[np.float32] = np.where(features.manoeuvres[:, None], features.base_command,
+                                            compose(features.base_command, action, robot))
+    return command
 
 
 def save_actor(actor: Actor, path: Path, command: str, seed: int, commit: str,

@@ -38,6 +38,7 @@ class Features(NamedTuple):
 
     tokens: NDArray[np.float32]  # (B, TOKENS, FEATURES), finite, about [-1, 1]
     base_command: NDArray[np.float32]  # (B, 2) m/s, rad/s: the guidance's own command
+    manoeuvres: NDArray[np.bool_]  # (B,) whether that is a step of a manoeuvre, see there
 
 
 class Layers(NamedTuple):
@@ -336,7 +337,7 @@ class Deliberation:
                np.nan_to_num(pose, posinf=0.0, neginf=0.0), _bounded_speeds(velocity),
                _bounded_speeds(applied), np.ascontiguousarray(goal, dtype=np.float64), scan,
                movers, self._bearings, self._chosen, tokens, base)
-        return Features(tokens, base)
+        return Features(tokens, base, self._manoeuvres.steps > 0)
 
     def drop_plan(self, index: ArrayLike | None = None) -> None:
         """Forget the cost-to-go (the goal changed), of all robots or of those in `index`."""

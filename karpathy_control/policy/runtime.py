@@ -35,7 +35,7 @@ from karpathy_control.contracts.types import (
     Observation,
     State,
 )
-from karpathy_control.policy.actor import Actor, compose, load_actor
+from karpathy_control.policy.actor import Actor, load_actor, propose
 from karpathy_control.policy.deliberation import Deliberation, Features
 from karpathy_control.policy.situation import Policy, Situation
 from karpathy_control.policy.tokens import APPLIED
@@ -270,8 +270,8 @@ class PolicyRuntime:
         if self._actor is not None and self.config.reflex and reflex:
             with torch.inference_mode():
                 tokens = torch.from_numpy(features.tokens).to(self._device)
-                action = self._actor(tokens)[0].cpu().numpy()
-            command = compose(command, action, self.config.robot)
+                action = self._actor(tokens).cpu().numpy()
+            command = propose(features, action, self.config.robot)[0]
         return Command(float(command[0]), float(command[1]))
 
     def _situation(self, features: Features, state: State, goal: tuple[float, float],

@@ -15,7 +15,7 @@ from karpathy_control.contracts.config import (
 )
 from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import Box, Mover, World
-from karpathy_control.evaluation import evaluate, suites
+from karpathy_control.evaluation import evaluate, mujoco_suite, suites
 from karpathy_control.evaluation.batched import run
 from karpathy_control.evaluation.policies import guidance, load_policy
 from karpathy_control.evaluation.suites import (
@@ -193,7 +193,8 @@ def bad(scan, velocity, goal):
 def situation(goals):
     n = len(goals)
     return Situation(
-        Features(np.zeros((n, 1, 1)), np.zeros((n, 2))), np.full((n, 360), np.inf, np.float32),
+        Features(np.zeros((n, 1, 1)), np.zeros((n, 2)), np.zeros(n, bool)),
+        np.full((n, 360), np.inf, np.float32),
         np.array(goals), np.zeros((n, 3)), np.zeros((n, 2)), np.zeros((n, 3, 2)),
         np.zeros((n, 0, 6)), np.zeros(n, bool), Deliberation(PolicyConfig(), n))
 
@@ -305,6 +306,25 @@ def test_any_number_of_workers_finds_the_same(capsys):
         line = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
         found.append({k: v for k, v in line.items() if k != 'seconds'})
     assert found[0] == found[1] and found[0]['episodes'] == 3
+
+
+def test_a_run_in_mujoco_goes_on_where_it_was_cut_off(tmp_path, capsys, monkeypatch):
+    arguments = ['--suite', 'open', '--world', 'mujoco', '--policy', 'straight', '--against', '',
+                 '--episodes', '2', '--run', str(tmp_path)]
+    assert evaluate.main(arguments) == 0
+    whole = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    (file,) = tmp_path.glob('*.jsonl')
+    first, second = file.read_text().splitlines()
+    file.write_text(first + '\n' + second[:20])  # killed while it wrote
+    driven = []
+    drive = mujoco_suite.episode
+    monkeypatch.setattr(mujoco_suite, 'episode',
+                        lambda job, number: driven.append(number) or drive(job, number))
+    assert evaluate.main(arguments) == 0
+    again = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert driven == [1] and {**again, 'seconds': 0} == {**whole, 'seconds': 0}
+    assert evaluate.main([*arguments, '--seed', '1']) == 2
+    assert 'seed is 0 there and 1 here' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('extra', 'said'), [

@@ -18,8 +18,10 @@ from karpathy_control.policy.actor import (
     Critic,
     compose,
     load_actor,
+    propose,
     save_actor,
 )
+from karpathy_control.policy.deliberation import Features
 from karpathy_control.policy.tokens import FEATURES, TOKENS
 
 ROBOT = RobotConfig()
@@ -32,6 +34,16 @@ def test_a_new_actor_is_the_guidance():
     assert torch.all(action == 0.0)
     base = np.array([[0.4, -0.3]], np.float32)
     np.testing.assert_array_equal(compose(base, action[:1].detach().numpy(), ROBOT), base)
+
+
+def test_a_manoeuvre_is_not_corrected():
+    base = np.array([[0.2, 0.5], [0.2, 0.5]], np.float32)
+    action = np.full((2, 2), 0.4, np.float32)
+    found = propose(Features(np.zeros((2, TOKENS, FEATURES), np.float32), base,
+                             np.array([True, False])), action, ROBOT)
+    np.testing.assert_array_equal(found[0], base[0])
+    np.testing.assert_array_equal(found[1], compose(base, action, ROBOT)[1])
+    assert (found[1] != base[1]).all()
 
 
 @settings(max_examples=50, deadline=None)
