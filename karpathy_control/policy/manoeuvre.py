@@ -50,6 +50,7 @@ SPEED = 0.3  # m/s
 TURN = 1.0  # rad/s
 BLOCKS = 16  # places of a robot that are blocked at the same time; the oldest makes room
 BLOCK_RADIUS = 0.25  # m
+BLOCK_TIME = 1200  # observations after which a way is tried again: somebody may have stood there
 LOOK = 0.25  # m ahead that following aims at
 AT_POINT, AT_HEADING = 0.03, 0.06  # m, rad
 
@@ -68,6 +69,7 @@ class Manoeuvre(NamedTuple):
     banned: NDArray[np.bool_]  # (B, 3) kinds + 1 that the gate has refused here
     blocked: NDArray[np.float64]  # (B, BLOCKS, 2) odom, m; NaN: none
     blocks: NDArray[np.int64]  # (B,) how many were ever blocked
+    block_age: NDArray[np.int64]  # (B, BLOCKS) observations since
 
 
 def make_manoeuvre(batch: int) -> Manoeuvre:
@@ -77,7 +79,7 @@ def make_manoeuvre(batch: int) -> Manoeuvre:
         np.zeros(batch, np.int64), np.zeros(batch, np.int64), np.zeros((batch, 3)),
         np.zeros(batch, np.int64), np.zeros((batch, 3)), np.zeros(batch, np.int64),
         np.zeros((batch, 3), np.bool_), np.full((batch, BLOCKS, 2), np.nan),
-        np.zeros(batch, np.int64))
+        np.zeros(batch, np.int64), np.zeros((batch, BLOCKS), np.int64))
 
 
 def drop(state: Manoeuvre, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> None:
@@ -226,6 +228,7 @@ def _block(state, b, field, field_origin, cell, pose, reached):
             return
         if not reached[j - 1:j + 2, i - 1:i + 2].any():
             state.blocked[b, state.blocks[b] % BLOCKS] = (wx, wy)
+            state.block_age[b, state.blocks[b] % BLOCKS] = 0
             state.blocks[b] += 1
             return
 
@@ -311,6 +314,10 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
 
     Call once an observation, while the robot has a goal to get to. limits: as for `roll_out`.
     """
+    for k in range(BLOCKS):
+        state.block_age[b, k] += 1
+        if state.block_age[b, k] > BLOCK_TIME:
+            state.blocked[b, k] = math.nan
     moved = math.hypot(pose[0] - state.anchor[b, 0], pose[1] - state.anchor[b, 1])
     state.still[b] += 1
     if moved > NEAR:

@@ -215,6 +215,18 @@ def test_where_there_is_no_way_the_first_place_out_of_reach_is_blocked():
     assert np.isnan(place.state.blocked).all()
 
 
+def test_a_blocked_way_is_tried_again_after_a_while():
+    place = Place([], (3.0, 0.0))
+    place.state.blocked[0, 3] = (1.0, 1.0)
+    for _ in range(m.BLOCK_TIME):
+        place.pose[0] += 2.0 * m.NEAR  # it gets on
+        place.origin[0] = math.floor(place.pose[0] / CELL) - SIZE // 2
+        place.step()
+    assert place.state.blocked[0, 3].tolist() == [1.0, 1.0]
+    place.step()
+    assert np.isnan(place.state.blocked[0]).all()
+
+
 def test_blocked_cells_at_the_rim_stay_inside():
     factor = np.ones((8, 8), np.float32)
     m.block_cells(np.array([[0.0, 0.0], [0.75, 5.0], [np.nan, np.nan]]), np.zeros(2, np.int64),
