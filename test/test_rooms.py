@@ -15,7 +15,8 @@ ROS = ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'lifecycle_msgs', 'std_m
        'rosgraph_msgs', 'tf2_msgs', 'tf2_ros', 'nav2_msgs', 'unique_identifier_msgs',
        'ament_index_python', 'launch', 'launch_ros', 'rosidl_runtime_py')
 
-ROOMS = ('contracts', 'compute', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds')
+ROOMS = ('contracts', 'compute', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds',
+         'bags')
 TOOLS = ('learning', 'evaluation', 'bringup', 'cli')  # may use each other
 ALLOWED = {
     'contracts': set(),
@@ -26,6 +27,7 @@ ALLOWED = {
     'policy': {'contracts', 'compute', 'mapping'},
     'control': {'contracts', 'mapping'},
     'worlds': {'contracts', 'mapping'},
+    'bags': {'contracts'},
     **{tool: {*ROOMS, *TOOLS} for tool in TOOLS},
     'nodes': {*ROOMS, 'bringup'},  # of bringup only what a process needs of its surroundings
 }
@@ -34,6 +36,7 @@ NEVER = {  # room -> top-level modules that it may not import, whatever it takes
     'mapping': ('torch',),
     'control': ('torch',),
     'worlds': ('torch',),
+    'bags': ('torch', 'numba', 'mujoco'),
 }
 
 

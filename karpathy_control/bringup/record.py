@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from karpathy_control.bringup.bag import recover
+from karpathy_control.bags.recording import recover
 from karpathy_control.bringup.dds import PROFILES
 from karpathy_control.bringup.environment import environment
 from karpathy_control.contracts.config import ConfigError

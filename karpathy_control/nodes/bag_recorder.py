@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from karpathy_control.bringup.bag import FLUSH, MB, BagWriter, Offered
+from karpathy_control.bags.recording import FLUSH, MB, BagWriter, Offered
 from karpathy_control.bringup.dds import own_ports
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.interfaces import Qos, Topic

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from karpathy_control.bringup import bag as b
+from karpathy_control.bags import recording as b
 from karpathy_control.bringup.record import parse
 from karpathy_control.cli import run
 from karpathy_control.contracts.config import ConfigError

@@ -1,0 +1,1 @@
+"""Recordings of drives: MCAP files, written and mended without ROS."""
