@@ -36,6 +36,9 @@ def generate_launch_description() -> LaunchDescription:
 def actions(context: LaunchContext) -> list[Action]:
     what = plan({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
     folder = Path(launch_config.log_dir)  # parameter files beside the logs of this run
+    for path, text in what.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     discovery = first_port(domain_of({**context.environment, **what.environment}))
     return [*(SetEnvironmentVariable(*item) for item in what.environment.items()),
             RegisterEventHandler(OnProcessExit(on_exit=[

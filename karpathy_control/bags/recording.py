@@ -1,8 +1,8 @@
-"""Bags: MCAP files in a folder that rosbags, `ros2 bag` and viewers read. No ROS is needed.
+"""Bags: MCAP files in a folder in the form of rosbag2. No ROS is needed.
 
-What has been written for FLUSH seconds is whole on disk, whatever happens to the process; a file
-that was cut off has no index and is mended by `recover`. The folder never grows beyond its bound:
-the oldest file makes room.
+What was flushed is whole on disk, whatever happens to the process; a file that was cut off has no
+index and is mended by `recover`. The folder never grows beyond its bound: the oldest file makes
+room.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import os
 import struct
-import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from rosbags.typesys import Stores, get_typestore
 
 from karpathy_control.contracts.config import ConfigError
 
-FLUSH = 0.5  # s
 CHUNK = 1 << 20  # bytes
 MB = 1_000_000
 PROFILE, ENCODING, SCHEMA_ENCODING = 'ros2', 'cdr', 'ros2msg'
 METADATA = 'metadata.yaml'
 _MAGIC = b'\x89MCAP0\r\n'
+
+
+_types = functools.cache(lambda: get_typestore(Stores.ROS2_KILTED))  # a tenth of a second
 
 
 @functools.cache
@@ -40,7 +43,7 @@ def definition(type_name: str) -> bytes:
 
     Raises ConfigError for a type that is in none of the standard packages.
     """
-    store = get_typestore(Stores.ROS2_KILTED)
+    store = _types()
     if type_name not in store.fielddefs:
         raise ConfigError(f'type {type_name!r} is not of the standard packages')
     return store.generate_msgdef(type_name, ros_version=2)[0].encode()
@@ -69,7 +72,7 @@ class BagWriter:
     """Writes serialized messages. A context manager.
 
     Raises ConfigError for a folder that holds something, OSError where the disk is full: what was
-    flushed before is whole.
+    flushed before is whole, nothing more is written, and the file is left to `recover`.
     """
 
     def __init__(self, folder: Path, most_bytes: int = 2000 * MB, file_bytes: int = 100 * MB
@@ -84,8 +87,7 @@ class BagWriter:
         self.messages: Counter[str] = Counter()
         self._most, self._per_file = most_bytes, file_bytes
         self._number = 0
-        self._types: dict[str, tuple[str, str]] = {}  # topic -> type, QoS text
-        self._flushed = time.monotonic()
+        self._broken = False
         self._open()
 
     def _open(self) -> None:
@@ -107,31 +109,45 @@ class BagWriter:
             self._channels[topic] = self._writer.register_channel(
                 topic, ENCODING, self._schemas[type_name],
                 {'offered_qos_profiles': offered.text()})
-        self._writer.add_message(self._channels[topic], received, data, received)
+        with self._watched():
+            self._writer.add_message(self._channels[topic], received, data, received)
         self.messages[topic] += 1
-        if time.monotonic() - self._flushed > FLUSH:
-            self.flush()
 
     def flush(self) -> None:
         """Hand everything to the disk's cache, and begin a new file where this one is full."""
-        self._writer.flush()
-        self._flushed = time.monotonic()
-        if self._stream.tell() > self._per_file:
-            self._finish()
-            files = bag_files(self.folder)
-            while len(files) > 1 and sum(f.stat().st_size for f in files) > (
-                    self._most - self._per_file):
-                files.pop(0).unlink()
-            write_metadata(self.folder)
-            self._open()
+        with self._watched():
+            self._writer.flush()
+            if self._stream.tell() > self._per_file:
+                self._finish()
+                files = bag_files(self.folder)
+                while len(files) > 1 and sum(f.stat().st_size for f in files) > (
+                        self._most - self._per_file):
+                    files.pop(0).unlink()
+                write_metadata(self.folder)
+                self._open()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """After half a chunk an index would make a file look whole that is not."""
+        try:
+            yield
+        except OSError:
+            self._broken = True
+            raise
 
     def _finish(self) -> None:
         self._writer.finish()
         self._stream.close()
 
     def close(self) -> None:
-        """Write index and metadata."""
-        if not self._stream.closed:
+        """Write index and metadata, or neither where the disk was full."""
+        if self._stream.closed:
+            return
+        if self._broken:
+            with suppress(OSError):  # what waits in the buffer
+                self._stream.close()
+            return
+        with self._watched():
             self._finish()
             write_metadata(self.folder)
 
@@ -143,8 +159,9 @@ class BagWriter:
 
 
 def bag_files(folder: Path) -> list[Path]:
-    """The MCAP files of a recording, oldest first."""
-    return sorted(folder.glob('*.mcap'), key=lambda path: int(path.stem.rpartition('_')[2]))
+    """The MCAP files of a recording, NAME_NUMBER.mcap, oldest first."""
+    numbers = {path: path.stem.rpartition('_')[2] for path in folder.glob('*.mcap')}
+    return sorted((p for p, n in numbers.items() if n.isdecimal()), key=lambda p: int(numbers[p]))
 
 
 def is_whole(path: Path) -> bool:

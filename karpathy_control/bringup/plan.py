@@ -120,6 +120,7 @@ class Plan:
     includes: tuple[IncludeSpec, ...]
     environment: Mapping[str, str]  # to be added to the caller's
     profile: RobotProfile
+    files: Mapping[Path, str] = field(default_factory=dict)  # to be written first: path -> text
 
 
 def resolve(config: Mapping[str, str]) -> dict[str, str]:
@@ -156,11 +157,12 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
         loop = _compose(loop)
     extra: list[NodeSpec] = []
     includes: list[IncludeSpec] = []
+    files: dict[Path, str] = {}
     if values['world'] == 'gazebo':
-        extra, includes = _gazebo(values, namespace, profile)
+        extra, includes, files = _gazebo(values, namespace, profile)
     extra += _host_tools(values, namespace, profile)
     return Plan(nodes=(*loop, *extra), includes=tuple(includes), profile=profile,
-                environment=environment(values['dds_profile'], base_environment))
+                environment=environment(values['dds_profile'], base_environment), files=files)
 
 
 def intercepted(what: Plan) -> Plan:
@@ -215,7 +217,7 @@ def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
     if values['world'] == 'mujoco':
         from_arguments['sim'].update(_sim_arguments(values, profile))
     else:
-        for name in ('rate_factor', *(() if values['world'] == 'gazebo' else ('seed',))):
+        for name in ('rate_factor',) if values['world'] == 'gazebo' else ('seed', 'rate_factor'):
             if values[name]:
                 raise ConfigError(f'{name}: world:={values["world"]} has none; given '
                                   f'{values[name]!r}')
@@ -274,11 +276,11 @@ def _compose(loop: list[NodeSpec]) -> list[NodeSpec]:
 
 
 def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
-            ) -> tuple[list[NodeSpec], list[IncludeSpec]]:
+            ) -> tuple[list[NodeSpec], list[IncludeSpec], dict[Path, str]]:
     if profile.description is None or not profile.stamped_cmd_vel:
         raise ConfigError(f'robot: {profile.name!r}: world:=gazebo needs a description to spawn '
                           'and stamped_cmd_vel: true, which the bridge carries')
-    world, start = _gazebo_world(values)
+    world, start, files = _gazebo_world(values)
     flags = '-r' if values['gui'] == 'true' else '-r -s --headless-rendering'
     includes = [IncludeSpec('ros_gz_sim', 'launch/gz_sim.launch.py',
                             {'gz_args': f'{flags} {world}', 'on_exit_shutdown': 'true'})]
@@ -296,11 +298,11 @@ def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
             package='ros_gz_bridge', executable='parameter_bridge', name=name,
             namespace=namespace,
             parameters={name: {'config_file': str(file), 'use_sim_time': True}}))
-    return nodes, includes
+    return nodes, includes, files
 
 
-def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2]:
-    """The world file, which a generated family is written to first, and where the robot starts."""
+def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2, dict[Path, str]]:
+    """The world file, where the robot starts, and the text of a world that is generated."""
     family, worlds = values['world_family'] or 'yard', share() / 'worlds'
     if family in FAMILIES:
         from karpathy_control.worlds.generators import generate
@@ -311,11 +313,8 @@ def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2]:
             world = generate(family, seed)
         except ValueError as error:
             raise ConfigError(f'seed: {error}') from error
-        folder = cache_folder().parent / 'worlds'
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f'{family}_{seed}.sdf'
-        path.write_text(sdf_text(world))
-        return path, world.start
+        path = cache_folder().parent / 'worlds' / f'{family}_{seed}.sdf'
+        return path, world.start, {path: sdf_text(world)}
     path = worlds / f'{family}.sdf'
     if not path.is_file():
         known = ', '.join(sorted(path.stem for path in worlds.glob('*.sdf')))
@@ -323,7 +322,7 @@ def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2]:
                           f'that is generated: {", ".join(FAMILIES)}')
     if values['seed']:
         raise ConfigError(f'seed: the world {family!r} has none; given {values["seed"]!r}')
-    return path, Pose2(0.0, 0.0, 0.0)
+    return path, Pose2(0.0, 0.0, 0.0), {}
 
 
 def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile

@@ -1,8 +1,9 @@
 """`karpathy-control record`: writes the topics of the loop to a bag (MCAP), or mends one.
 
-The bag is a folder that `ros2 bag`, rosbags and Foxglove read. Its size is bounded: the oldest
-file makes room. After a kill -9 or a power cut `--recover FOLDER` mends it; what was written up to
-half a second before is kept. The last line of standard output is one JSON object.
+The bag is a folder in the form of rosbag2. Its size is bounded: the oldest file makes room. After
+a kill -9 `--recover FOLDER` mends it; what was written up to half a second before is kept (a power
+cut takes what the system had not yet written to the disk). The last line of standard output is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='karpathy-control record', description=__doc__)
     parser.add_argument('--out', type=Path, default=Path('bag'), help='folder, new or empty')
     parser.add_argument('--topics', default='', help='comma list of names of the interface table; '
-                        'default: all but ' + ', '.join(n for n in DERIVED if n in BY_NAME))
+                        'default: all but ' + ', '.join(DERIVED))
     parser.add_argument('--seconds', type=float, default=1e9, help='how long; default: until '
                         'Ctrl-C')
     parser.add_argument('--most-mb', type=int, default=2000, help='bound on the folder')

@@ -7,6 +7,7 @@ time is simulated and the delay of an action is given.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -92,7 +93,7 @@ def episode(job: Job, number: int) -> Result:
     other = (None if actor is not None or job.policy == GUIDANCE
              else load_policy(job.policy, job.robot, job.device))
     loop = InProcessLoop(world, job.config.with_robot(job.robot, e.seed % _SEEDS),
-                         load_robot(job.profile.description), find(
+                         _description(job.profile.description), find(
                              'weights', 'encoder.safetensors'), actor, instead=other)
     try:
         found = loop.drive(world.goals[0], protocol.episode_time, protocol.reach)
@@ -101,6 +102,9 @@ def episode(job: Job, number: int) -> Result:
     waited = _waited(found) if protocol.scored else 0.0
     return Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited, found.moving,
                   waited)
+
+
+_description = functools.cache(load_robot)  # expanded once for all episodes
 
 
 def _waited(drive: Outcome) -> float:

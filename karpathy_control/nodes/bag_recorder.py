@@ -19,13 +19,14 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from karpathy_control.bags.recording import FLUSH, MB, BagWriter, Offered
+from karpathy_control.bags.recording import MB, BagWriter, Offered, definition
 from karpathy_control.bringup.dds import own_ports
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.interfaces import Qos, Topic
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import EXIT_REFUSED, executor
 
+FLUSH = 0.5  # s: what is older than this is whole on disk
 DEPTH = 200  # messages of a topic that may wait while the disk is busy
 EXIT_FULL = 1  # the disk was
 
@@ -39,6 +40,7 @@ class BagRecorder(Node):
         self._bag = bag
         self._end = time.monotonic() + seconds
         for row in rows:
+            definition(row.type)  # not when the first message comes
             qos = profile(row.qos)
             qos.depth = 1 if row.qos is Qos.LATCHED else DEPTH
             offered = Offered(qos.reliability == ReliabilityPolicy.RELIABLE,

@@ -384,6 +384,7 @@ class Deliberation:
         n, weight = len(lidar), max(memory.clearance_weight, 1e-3)
         factor = np.empty((n, n), np.float32)
         cell_factors(lidar, camera, seen, origin, *self._rule[:3], weight, 0.0, factor)
+        block_cells(self._manoeuvres.blocked[index], origin, memory.cell, factor)
         window = np.ix_((origin[1] + np.arange(n)) % n, (origin[0] + np.arange(n)) % n)
         cells = np.clip((factor - 1.0) / weight, 0.0, 1.0) * 90.0
         grid = cells.astype(np.int8)

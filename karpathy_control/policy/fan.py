@@ -237,7 +237,7 @@ def one_step(x, y, yaw, v, w, target_v, target_w, limits, dt):
 
 
 @kernel
-def _cells(x, y, pose, field_origin, cell):
+def cells_of(x, y, pose, field_origin, cell):
     """A point in base as column and row of the cost-to-go, in cells."""
     c, s = math.cos(pose[2]), math.sin(pose[2])
     return ((pose[0] + c * x - s * y) / cell - field_origin[0],
@@ -245,11 +245,11 @@ def _cells(x, y, pose, field_origin, cell):
 
 
 @kernel
-def _nose(field, cell, gx, gy, heading):
-    """How much more the cost-to-go is a little ahead of a pose than there, m: less is better."""
+def _nose(field, cell, gx, gy, heading, cost):
+    """How much more the cost-to-go is a little ahead of a pose than `cost` there, m."""
     ahead = value_at(field, cell, gx + NOSE / cell * math.cos(heading),
                      gy + NOSE / cell * math.sin(heading))
-    return min(max(ahead - value_at(field, cell, gx, gy), -1.5 * NOSE), 1.5 * NOSE)
+    return min(max(ahead - cost, -1.5 * NOSE), 1.5 * NOSE)
 
 
 @kernel
@@ -261,7 +261,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     reaction), the last in s between seeing and braking, the others in m, s and rad; radius:
     circumscribed radius, m; start_clearance: of the robot where it is, m; goal: in base, m. A
     roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
-    path saved.
+    path saved. A turn on the spot ends at its best heading, since it may be ended at any time.
     """
     contact_at = min(MARGIN + MARGIN_PER_SPEED * abs(v_command), start_clearance - 0.005)
     if contact_at < TOUCH:  # too near already: not nearer
@@ -297,13 +297,13 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             break
         clearance, end_clearance = min(clearance, known), known
         travelled += moved
-        if v_command == 0.0:  # a turn on the spot ends wherever is best
-            gx, gy = _cells(x, y, pose, field_origin, cell)
-            value = value_at(field, cell, gx, gy) + NOSE_WEIGHT * _nose(
-                field, cell, gx, gy, pose[2] + yaw)
-            if value > best:
+        if v_command == 0.0:
+            gx, gy = cells_of(x, y, pose, field_origin, cell)
+            cost = value_at(field, cell, gx, gy)
+            cost += NOSE_WEIGHT * _nose(field, cell, gx, gy, pose[2] + yaw, cost)
+            if cost > best:
                 continue
-            best = value
+            best = cost
         end_x, end_y, end_yaw = x, y, yaw
         along = math.cos(middle) * (goal[0] - last_x) + math.sin(middle) * (goal[1] - last_y)
         along = min(max(along, -moved), moved)  # of the point of this step nearest to the goal
@@ -314,9 +314,9 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             early = moved - abs(along) + min(inside, abs(along))
             saved = (STEPS * STEP - t + early / max(abs(mean_v), 0.05)) * limits[0]
             break
-    gx, gy = _cells(end_x, end_y, pose, field_origin, cell)
+    gx, gy = cells_of(end_x, end_y, pose, field_origin, cell)
     cost = value_at(field, cell, gx, gy)
-    nose = _nose(field, cell, gx, gy, pose[2] + end_yaw)
+    nose = _nose(field, cell, gx, gy, pose[2] + end_yaw, cost)
     if saved > 0.0:
         cost, nose = -saved, 0.0
     brake = BRAKE_SHARE * limits[4]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy.cost_to_go import LETHAL, descend, value_at
-from karpathy_control.policy.fan import footprint_clearance
+from karpathy_control.policy.fan import cells_of, footprint_clearance
 from karpathy_control.policy.memory import MOVER_CONFIDENCE
 
 LONGEST = 64  # steps of a manoeuvre
@@ -37,6 +37,7 @@ KEEP = 0.055  # m from the footprint: the gate's margin, and what following is o
 STRIDE = 0.1  # m, one step forward or back
 REACH = 1.5  # m to each side of the robot that are searched
 BIN, BINS = 0.05, 32  # m, and headings: poses in the same cell count as one
+SIDE = round(2.0 * REACH / BIN)  # cells along each side of what is searched
 EXPANSIONS = 8000
 CLOSE = 0.15  # m: a clearance below this costs
 CLOSE_COST, CHANGE_COST = 1.0, 0.08  # m of path a metre at clearance 0; m a change of direction
@@ -115,32 +116,29 @@ def _wrap(angle):
 @kernel
 def _bin(x, y, yaw):
     """Number of the cell of poses that one in base lies in, or -1 out of reach."""
-    side = int(2.0 * REACH / BIN)
     i = math.floor((x + REACH) / BIN)
     j = math.floor((y + REACH) / BIN)
-    if i < 0 or j < 0 or i >= side or j >= side:
+    if i < 0 or j < 0 or i >= SIDE or j >= SIDE:
         return -1
     h = math.floor(_wrap(yaw) / (2.0 * math.pi) * BINS + 0.5) % BINS
-    return (h * side + j) * side + i
+    return (h * SIDE + j) * SIDE + i
 
 
 @kernel
 def _value(x, y, pose, field, field_origin, cell):
     """Cost-to-go at a point in base, m."""
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    return value_at(field, cell, (pose[0] + c * x - s * y) / cell - field_origin[0],
-                    (pose[1] + s * x + c * y) / cell - field_origin[1])
+    gx, gy = cells_of(x, y, pose, field_origin, cell)
+    return value_at(field, cell, gx, gy)
 
 
 @kernel
 def _known(x, y, pose, seen, origin, cell):
     """Whether the cell of a point in base was seen."""
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    i = math.floor((pose[0] + c * x - s * y) / cell)
-    j = math.floor((pose[1] + s * x + c * y) / cell)
+    gx, gy = cells_of(x, y, pose, origin, cell)
+    i, j = math.floor(gx), math.floor(gy)
     n = seen.shape[0]
-    return (origin[0] <= i < origin[0] + n and origin[1] <= j < origin[1] + n
-            and seen[j % n, i % n] > 0)
+    return (0 <= i < n and 0 <= j < n
+            and seen[(origin[1] + j) % n, (origin[0] + i) % n] > 0)
 
 
 @kernel
@@ -148,13 +146,12 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
            work, poses, kinds, reached):
     """Find a manoeuvre from the robot's pose; returns its steps, 0 where there is none.
 
-    Fills poses (LONGEST, 3), in base, kinds (LONGEST,), and in `reached` (side, side) the places
+    Fills poses (LONGEST, 3), in base, kinds (LONGEST,), and in `reached` (SIDE, SIDE) the places
     that some sequence of steps gets to. px, py: obstacles in base, of which `count` are valid.
     Nothing comes nearer than KEEP, or than it is already. Backward steps end in space that was
     seen.
     """
-    side = int(2.0 * REACH / BIN)
-    nodes = BINS * side * side
+    nodes = BINS * SIDE * SIDE
     best = np.full(nodes, np.inf, np.float32)
     parent = np.full(nodes, -1, np.int32)
     step_of = np.zeros(nodes, np.int8)
@@ -173,7 +170,7 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
         if done[node]:
             continue
         done[node] = True
-        reached[node // side % side, node % side] = True
+        reached[node // SIDE % SIDE, node % SIDE] = True
         x, y, yaw = place[node]
         if _value(x, y, pose, field, field_origin, cell) <= max(first - GAIN, 0.1):
             return _unwind(node, parent, step_of, place, poses, kinds)
@@ -216,15 +213,14 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
 @kernel
 def _block(state, b, field, field_origin, cell, pose, reached):
     """Block the first place of the planner's way that the search did not get to."""
-    side = reached.shape[0]
-    way = np.empty((2 * side, 2))
+    way = np.empty((2 * SIDE, 2))
     count = descend(field, pose[0] / cell - field_origin[0], pose[1] / cell - field_origin[1], way)
     c, s = math.cos(pose[2]), math.sin(pose[2])
     for k in range(count):
         wx, wy = (way[k, 0] + field_origin[0]) * cell, (way[k, 1] + field_origin[1]) * cell
         x, y = c * (wx - pose[0]) + s * (wy - pose[1]), c * (wy - pose[1]) - s * (wx - pose[0])
         i, j = math.floor((x + REACH) / BIN), math.floor((y + REACH) / BIN)
-        if i < 1 or j < 1 or i >= side - 1 or j >= side - 1:
+        if i < 1 or j < 1 or i >= SIDE - 1 or j >= SIDE - 1:
             return
         if not reached[j - 1:j + 2, i - 1:i + 2].any():
             state.blocked[b, state.blocks[b] % BLOCKS] = (wx, wy)
@@ -312,7 +308,9 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
               cell, pose, limits, work, command):
     """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
 
-    Call once an observation, while the robot has a goal to get to. limits: as for `roll_out`.
+    Call once an observation, while the robot has a goal to get to. px, py: the obstacles in base,
+    m, of which `count` are valid; movers (m, 6), field (n, n) m and seen (n, n): of this robot, as
+    in `Deliberation`; pose: x y yaw in odom; limits, slabs and radius: as for `roll_out`.
     """
     for k in range(BLOCKS):
         state.block_age[b, k] += 1
@@ -348,8 +346,7 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
         state.at[b] = 0
         state.last[b] = pose
         state.stalled[b] = 0
-        side = int(2.0 * REACH / BIN)
-        reached = np.zeros((side, side), np.bool_)
+        reached = np.zeros((SIDE, SIDE), np.bool_)
         found = search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell, pose,
                        state.banned[b], work, state.poses[b], state.kinds[b], reached)
         state.still[b] = PATIENCE - RETRY

@@ -1,6 +1,9 @@
 """Bags against rosbags' own reader; cut off at every place; bounded."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +49,40 @@ def test_what_is_written_is_read_by_rosbags(tmp_path):
     with AnyReader([tmp_path / 'drive']) as reader:
         assert reader.message_count == 50 and reader.duration == 50
         assert {c.topic: c.msgcount for c in reader.connections} == {'/cmd_vel': 25, '/other': 25}
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_recording import OFFERED, TWIST, b, twist
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+bag = b.BagWriter(Path(sys.argv[2]))
+kept = 0
+try:
+    for k in range(10_000):
+        bag.write('/cmd_vel', TWIST, OFFERED, k, twist(float(k * k % 977)))
+        if k % 20 == 19:
+            bag.flush()
+            kept = k + 1
+except OSError:
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # there is room again: too late
+bag.close()
+print(kept)
+"""
+
+
+def test_a_full_disk_leaves_what_was_flushed_and_no_file_that_looks_whole(tmp_path):
+    """Files of this process may not grow beyond 20 kB, which ends in the midst of a chunk."""
+    done = subprocess.run([sys.executable, '-c', FULL, str(Path(__file__).parent),
+                           str(tmp_path / 'drive')], check=True, capture_output=True, text=True)
+    kept = int(done.stdout)
+    assert kept > 100 and [p.name for p in b.recover(tmp_path / 'drive')] == ['drive_0.mcap']
+    found = read(tmp_path / 'drive')
+    assert len(found) >= kept
+    assert found == [('/cmd_vel', k, float(k * k % 977)) for k in range(len(found))]
 
 
 def test_every_type_of_the_interface_table_has_a_definition():
@@ -124,6 +161,7 @@ def test_the_folder_never_grows_beyond_its_bound_and_the_newest_stays(tmp_path):
 @pytest.mark.parametrize(('arguments', 'said'), [
     (['--topics', 'scan,moon'], "--topics 'moon': it takes camera/image_raw"),
     (['--recover', '/nowhere'], '/nowhere: holds no recording'),
+    (['--recover', str(Path(__file__).parent)], 'holds no recording'),
 ])
 def test_what_is_not_accepted_is_said(arguments, said, capsys):
     assert run(['record', *arguments]) == 2

@@ -81,6 +81,21 @@ def test_roll_out_accelerates_after_the_delay():
     assert result[f.R_X] == pytest.approx(0.36 + 0.6, abs=1e-9)
 
 
+@pytest.mark.parametrize('best', [0.4, 1.0, -0.7])
+def test_a_turn_on_the_spot_ends_at_the_best_heading(best):
+    """A field that falls along `best`: at 2 rad/s some step of 0.2 rad is the nearest to it."""
+    x, y = np.meshgrid(np.arange(32) + 0.5, np.arange(32) + 0.5)
+    field = (10.0 - 0.1 * (x * math.cos(best) + y * math.sin(best))).astype(np.float32)
+    result = np.zeros(f.RESULTS)
+    turn = math.copysign(2.0, best)
+    f.roll_out(0.0, turn, np.array((0.0, turn)), np.array((0.0, turn)), LIMITS, SLABS,
+               CONFIG.robot.circumscribed_radius, np.zeros(f.POINTS, np.float32),
+               np.zeros(f.POINTS, np.float32), 0, 10.0, (100.0, 0.0), 0.2, field,
+               np.full(2, -16), 0.1, np.zeros(3), np.zeros(f.POINTS, np.int32), result)
+    assert abs(result[f.R_YAW] - best) <= 0.1 + 1e-6
+    assert result[f.R_NOSE] == pytest.approx(-f.NOSE * math.cos(result[f.R_YAW] - best), abs=1e-3)
+
+
 def test_a_wall_is_met_and_limits_the_speed():
     # Steady 1 m/s: the margin of 0.045 + 0.05 m before a wall 0.85 m off is met after 0.755 m.
     wall = np.column_stack((np.full(21, 0.229 + 0.85), np.linspace(-0.5, 0.5, 21)))

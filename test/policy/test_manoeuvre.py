@@ -50,8 +50,7 @@ class Place:
 
     def search(self, banned=(False, False, False)):
         poses, kinds = np.zeros((m.LONGEST, 3)), np.zeros(m.LONGEST, np.int64)
-        side = int(2.0 * m.REACH / m.BIN)
-        self.reached = np.zeros((side, side), np.bool_)
+        self.reached = np.zeros((m.SIDE, m.SIDE), np.bool_)
         count = m.search(SLABS, RADIUS, *self.in_base(), self.field, self.origin, self.seen,
                          self.origin, CELL, self.pose, np.array(banned), self.work, poses, kinds,
                          self.reached)
