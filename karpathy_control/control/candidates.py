@@ -214,13 +214,15 @@ def filter_one(b, memory, rules, motion, bounds, footprint, samples, last, pose,
 
 @kernel
 def _spread(low, high, wish, steps):
-    """`steps` values from low to high; of those between, the nearest to `wish` is moved onto it.
+    """`steps` values from low to high; of those between, the nearest to 0 and `wish` move there.
 
-    The ends stay: the slowest may be all that is admissible.
+    Without the 0 a robot that can come no nearer would creep to and fro. The ends stay: the
+    slowest may be all that is admissible.
     """
     values = np.linspace(low, high, steps)
-    if low < wish < high:
-        values[1 + np.argmin(np.abs(values[1:-1] - wish))] = wish
+    for exact in (0.0, wish):
+        if low < exact < high:
+            values[1 + np.argmin(np.abs(values[1:-1] - exact))] = exact
     return values
 
 

@@ -294,7 +294,10 @@ def test_it_does_not_drive_into_what_was_never_seen():
     gate.record([[0.0, 0.0]], 0.95)
     result = gate.filter([[0.0, 0.0, 0.0]], [[0.0, 0.0]], [[1.0, 0.0]], 1.0)
     assert 0.0 <= result.applied[0, 0] < 0.3
-    for _ in range(10):
+    held = 0
+    for _ in range(10):  # it is held at the same place, however fast it goes
         result = gate.filter([[0.0, 0.0, 0.0]], [result.applied[0]], [[1.0, 0.0]],
                              float(gate._last.time[0]) + TICK)
-    assert result.status[0] != UNCHANGED and result.applied[0, 0] < 0.4
+        assert result.applied[0, 0] < 0.4
+        held += result.status[0] != UNCHANGED
+    assert held >= 5

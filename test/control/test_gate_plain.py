@@ -142,6 +142,10 @@ def test_candidates_are_spread_and_the_wish_is_one_of_them():
     for wish in (-1.0, 1.0):
         assert _spread(-1.0, 1.0, wish, 3).tolist() == [-1.0, 0.0, 1.0]
     assert _spread(0.2, 0.2, 0.2, 3).tolist() == [0.2, 0.2, 0.2]
+    # 0 is one of them too, but that the wish goes first
+    assert _spread(-0.5, 0.5, 0.3, 5).tolist() == [-0.5, -0.25, 0.0, 0.3, 0.5]
+    assert _spread(-0.5, 0.25, 2.0, 4).tolist() == [-0.5, -0.25, 0.0, 0.25]
+    assert _spread(-0.375, 0.625, 0.03, 5).tolist() == [-0.375, 0.03, 0.125, 0.375, 0.625]
 
 
 def test_nearest_first_by_shares_of_the_limits_and_towards_the_wishs_turn():
