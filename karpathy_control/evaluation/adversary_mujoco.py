@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections import deque
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +44,7 @@ _REASONS = Reason.GATE_LIMITED, Reason.GATE_BRAKING, Reason.UNAVOIDABLE  # statu
 
 def run(seed: int, first: int, count: int, control: ControlConfig) -> Tally:
     """Episodes `first` to `first + count` of a run."""
+    numba.set_num_threads(1)  # a second one would only wait for the first: there is one robot
     robot = load_robot(find('description', 'jackal.urdf.xacro'))
     tally = Tally()
     for episode in range(first, first + count):

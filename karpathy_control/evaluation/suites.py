@@ -45,6 +45,7 @@ GENERATED = {
     'open': ('open',),
     'lowobstacles': ('low',),
     'moving': ('moving',),
+    'field': ('field',),
     'static': tuple(name for name in FAMILIES if name != 'moving'),
 }
 FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False, any_moment=True),

@@ -27,6 +27,7 @@ class FamilyShares:
     open: float = parameter(0.5, 'share', minimum=0.0)
     low: float = parameter(1.0, 'share', minimum=0.0)
     moving: float = parameter(6.0, 'share', minimum=0.0)
+    field: float = parameter(1.0, 'share', minimum=0.0)
 
 
 @dataclass(frozen=True)

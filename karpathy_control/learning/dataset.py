@@ -44,7 +44,7 @@ STEP = 0.005  # s of physics
 ODOM_STEPS, STATE_STEPS, SCAN_STEPS, FRAME_STEPS = 4, 10, 40, 80  # periods in physics steps
 CYCLE = ('mixed', 'low', 'moving', 'cylinders', 'mixed', 'low', 'moving', 'corridor', 'mixed',
          'low', 'rooms', 'moving', 'mixed', 'low', 'cylinders', 'open', 'mixed', 'moving',
-         'corridor', 'rooms')  # one family after another
+         'corridor', 'rooms', 'field')  # one family after another
 LIDARS = ((720, 4.71239), (360, 4.71239), (1080, 4.71239), (360, 2 * math.pi), (247, 4.18879),
           (720, math.pi), (90, 2 * math.pi))  # beams and field of view, rad
 _AHEAD = np.abs(scan_bearings()) < math.radians(35.0)

@@ -2,14 +2,16 @@
 
 Every world is a closed arena of about 12 x 12 m with a free start and five goals, each 3 to 8 m
 from the one before and reachable from it by a disc of 0.40 m radius; a layout without that is
-thrown away and drawn anew from the same random stream.
+thrown away and drawn anew from the same random stream. A `field` is 10 x 4 m, its goals lie at
+one end and the other in turn, and a disc of 0.34 m gets from one to the next.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -17,6 +19,7 @@ from numpy.random import Generator
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import Box, Cylinder, Mover, World
+from karpathy_control.worlds import field
 from karpathy_control.worlds.free_space import FreeSpace, clearance_at
 
 GOALS = 5
@@ -31,6 +34,9 @@ WALL_TOP = 1.0  # m
 MOVER_RADIUS = 0.15, 0.3  # m, range
 MOVER_PASSAGE = 0.8  # m left between a mover's lane and what stands still
 ATTEMPTS = 400
+FIELD_HALF = 5.0, 0.5 * field.LENGTH - field.RADIUS  # m, half of the arena of a field
+FIELD_GRID = 0.05  # m
+FIELD_ATTEMPTS = 4000
 
 
 @dataclass
@@ -40,11 +46,24 @@ class _Draft:
     rng: Generator
     half_x: float
     half_y: float
-    cylinders: list[Cylinder] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
+    cylinders: list[Cylinder] = dataclasses.field(default_factory=list)
+    boxes: list[Box] = dataclasses.field(default_factory=list)
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Of arena and walls: x_min, y_min, x_max, y_max, m."""
+        x, y = self.half_x + 2 * WALL, self.half_y + 2 * WALL
+        return -x, -y, x, y
+
+    def world(self, family: str, seed: int, stops: tuple[tuple[float, float], ...],
+              movers: tuple[Mover, ...] = ()) -> World:
+        """What was drawn, with a start and goals; the heading at the start is drawn here."""
+        start = Pose2(*stops[0], self.uniform(-math.pi, math.pi))
+        return World(family, seed, self.bounds, start, stops[1:], tuple(self.cylinders),
+                     tuple(self.boxes), movers)
 
     def clear(self, x: float, y: float) -> float:
         """Distance from a point to the nearest obstacle so far, m."""
@@ -198,11 +217,13 @@ def generate(family: str, seed: int) -> World:
 
     Raises ValueError for an unknown family (naming the known ones) or a negative seed.
     """
-    if family not in _LAYOUTS:
+    if family not in FAMILIES:
         raise ValueError(f'unknown world family {family!r}; known: {", ".join(FAMILIES)}')
     if seed < 0:
         raise ValueError(f'world seed {seed}; it takes 0 or more')
     rng = np.random.default_rng([FAMILIES.index(family), seed])
+    if family == 'field':
+        return _field(seed, rng)
     for _ in range(ATTEMPTS):
         world = _attempt(family, seed, rng)
         if world is not None:
@@ -214,22 +235,36 @@ def _attempt(family: str, seed: int, rng: Generator) -> World | None:
     draft = _Draft(rng, float(rng.uniform(5.6, 6.2)), float(rng.uniform(5.6, 6.2)))
     draft.add_walls()
     _LAYOUTS[family](draft)
-    outer_x, outer_y = draft.half_x + 2 * WALL, draft.half_y + 2 * WALL
-    bounds = (-outer_x, -outer_y, outer_x, outer_y)
-    space = FreeSpace.of(bounds, draft.cylinders, draft.boxes)
+    space = FreeSpace.of(draft.bounds, draft.cylinders, draft.boxes)
     # outside of the walls the grid ends, so only the arena itself can be a region
     region = space.reachable(DISC)
-    start = _choose(rng, space, region & (space.clearance >= START_CLEARANCE))
-    if start is None:
+    stops = _stops(rng, space, region, (region,))
+    if stops is None:
         return None
-    goals = _goals(rng, space, region, start)
-    if goals is None:
-        return None
-    movers = _movers(rng, space, region, (start, *goals)) if family == 'moving' else ()
+    movers = _movers(rng, space, region, stops) if family == 'moving' else ()
     if movers is None:
         return None
-    return World(family, seed, bounds, Pose2(*start, float(rng.uniform(-math.pi, math.pi))),
-                 goals, tuple(draft.cylinders), tuple(draft.boxes), movers)
+    return draft.world(family, seed, stops, movers)
+
+
+def _field(seed: int, rng: Generator) -> World:
+    fill = float(rng.uniform(*field.FILL))  # once: dense ones are rarely passable
+    for _ in range(FIELD_ATTEMPTS):
+        posts = field.make_field(rng, fill)
+        if not field.as_hard_as_barn(posts):
+            continue
+        draft = _Draft(rng, *FIELD_HALF)
+        draft.add_walls()
+        draft.cylinders = [Cylinder(float(x), float(y), field.RADIUS, top=WALL_TOP)
+                           for x, y in field.positions(posts)]
+        space = FreeSpace.of(draft.bounds, draft.cylinders, draft.boxes, FIELD_GRID)
+        region = space.reachable(field.DISC - FIELD_GRID)
+        beyond = 0.5 * field.LENGTH + field.RADIUS
+        stops = _stops(rng, space, region,
+                       (region & (space.x < -beyond), region & (space.x > beyond)))
+        if stops is not None:
+            return draft.world('field', seed, stops)
+    raise RuntimeError(f'no field for seed {seed} in {FIELD_ATTEMPTS} attempts')
 
 
 def _choose(rng: Generator, space: FreeSpace, allowed: np.ndarray
@@ -241,25 +276,30 @@ def _choose(rng: Generator, space: FreeSpace, allowed: np.ndarray
     return float(space.x[column]), float(space.y[row])
 
 
-def _goals(rng: Generator, space: FreeSpace, region: np.ndarray, start: tuple[float, float]
+def _stops(rng: Generator, space: FreeSpace, region: np.ndarray, ends: tuple[np.ndarray, ...]
            ) -> tuple[tuple[float, float], ...] | None:
-    """Goals one after another, or None where the layout has no such chain."""
+    """A start and goals one after another, or None where the layout has no such chain.
+
+    They lie in the `ends` of the region in turn.
+    """
     grid_x, grid_y = np.meshgrid(space.x, space.y)
-    fits = region & (space.clearance >= GOAL_CLEARANCE)
     roadmap = space.roadmap(region)
-    chain = [start]
-    for _ in range(GOALS):
-        x, y = chain[-1]
-        distance = np.hypot(grid_x - x, grid_y - y)
-        allowed = fits & (distance >= GOAL_NEAR) & (distance <= GOAL_FAR)
+    chain: list[tuple[float, float]] = []
+    for k in range(1 + GOALS):
+        allowed = ends[k % len(ends)] & (
+            space.clearance >= (GOAL_CLEARANCE if chain else START_CLEARANCE))
+        if chain:
+            x, y = chain[-1]
+            distance = np.hypot(grid_x - x, grid_y - y)
+            allowed &= (distance >= GOAL_NEAR) & (distance <= GOAL_FAR)
+            allowed &= np.isfinite(roadmap.lengths(x, y, PATH_MAX))
         for other_x, other_y in chain:
             allowed &= np.hypot(grid_x - other_x, grid_y - other_y) >= GOAL_APART
-        allowed &= np.isfinite(roadmap.lengths(x, y, PATH_MAX))
-        goal = _choose(rng, space, allowed)
-        if goal is None:
+        stop = _choose(rng, space, allowed)
+        if stop is None:
             return None
-        chain.append(goal)
-    return tuple(chain[1:])
+        chain.append(stop)
+    return tuple(chain)
 
 
 def _movers(rng: Generator, space: FreeSpace, region: np.ndarray,

@@ -218,6 +218,7 @@ def test_a_frozen_scan_does_not_reach_the_gate_and_voids_what_it_said():
         decision = loop.tick()
     assert Reason.LIDAR_FROZEN in decision.reasons and decision.values['lidar_frozen'] == '1'
     assert obstacles(loop, 'lidar') == set() and len(obstacles(loop, 'camera')) > 0
+    assert not loop.controller.pending  # what came behind the scan was taken in the same tick
 
 
 # -- rules ----------------------------------------------------------------------------------------
@@ -272,6 +273,15 @@ def test_entities_that_are_too_old_are_unknown(age, known):
                                     loop.steady - age * MS)
     limit = loop.controller._apply_rules(Pose2(), loop.now, loop.steady, False).speed_limit
     assert limit == (0.15 if known else 0.2)
+
+
+def test_in_simulated_time_entities_age_by_their_stamps():
+    loop = ruled(Rules(entities=(PEOPLE,)))
+    loop.sim_time = True
+    loop.controller.on_clock(loop.now, loop.steady)
+    loop.controller.inputs['entities'].clear()
+    loop.controller.on_entities(person(1.5), False, loop.now, loop.steady - 900 * MS)
+    assert loop.tick().command.v == pytest.approx(0.15)
 
 
 def test_unsure_entities_are_unknown():

@@ -239,6 +239,17 @@ def test_interventions_are_counted_where_they_begin():
     assert not decision.limited and decision.values['clearance'] == 'nan'
 
 
+def test_an_intervention_in_the_first_tick_counts():
+    loop = Loop()
+    loop.everything(0.5, speed=0.3)
+    wall = np.full(24, INF)
+    wall[11:14] = 0.25
+    loop.scan(wall, stamp=loop.now + 1)
+    loop.controller.on_goal(9.0, 0.0)
+    decision = loop.tick()
+    assert decision.limited and decision.values['interventions'] == '1'
+
+
 @pytest.mark.parametrize(('gap', 'speed', 'reason'), [
     # 0.5 m/s takes 0.135 m and 0.0325 m, 0.55 m/s 0.152 m; test_admissible_plain has the others
     (0.17, 0.5, Reason.GATE_LIMITED), (0.05, 0.8, Reason.UNAVOIDABLE),

@@ -29,8 +29,10 @@ def solid(world):
 def test_every_goal_is_reachable_by_a_disc(family, seed):
     world = generate(family, seed)
     obstacles = solid(world)
-    # where the centre of a disc of 0.40 m may be
-    free = box(*world.bounds).difference(obstacles.buffer(0.40))
+    # where the centre of a disc may be; of a field the way is found on a grid of 0.05 m, and
+    # between two of its points, 0.07 m apart, it may be 0.035 m narrower
+    disc = 0.34 - 0.036 if family == 'field' else 0.40
+    free = box(*world.bounds).difference(obstacles.buffer(disc))
     parts = list(free.geoms) if hasattr(free, 'geoms') else [free]
     start = Point(world.start.x, world.start.y)
     home = next(part for part in parts if part.contains(start))
@@ -87,6 +89,14 @@ def test_movers_keep_off_walls_start_and_goals_and_leave_a_passage():
             for stop in ((world.start.x, world.start.y), *world.goals):
                 assert lane.distance(Point(stop)) >= mover.radius + 0.8 - 0.12
     assert not generate('mixed', 0).movers
+
+
+def test_goals_of_a_field_lie_at_its_ends_in_turn():
+    world = generate('field', 3)
+    # posts up to 2.175 m and their radius of 0.075 m
+    sides = [goal[0] > 2.25 for goal in world.goals]
+    assert world.start.x < -2.25 and sides == [True, False, True, False, True]
+    assert all(abs(goal[0]) > 2.25 for goal in world.goals)
 
 
 def test_a_wrong_family_or_seed_is_named():
