@@ -16,7 +16,7 @@ ROS = ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'lifecycle_msgs', 'std_m
        'ament_index_python', 'launch', 'launch_ros', 'rosidl_runtime_py')
 
 ROOMS = ('contracts', 'compute', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds',
-         'bags')
+         'bags', 'viewing')
 TOOLS = ('learning', 'evaluation', 'bringup', 'cli')  # may use each other
 ALLOWED = {
     'contracts': set(),
@@ -28,6 +28,7 @@ ALLOWED = {
     'control': {'contracts', 'mapping'},
     'worlds': {'contracts', 'mapping'},
     'bags': {'contracts'},
+    'viewing': {'contracts'},
     **{tool: {*ROOMS, *TOOLS} for tool in TOOLS},
     'nodes': {*ROOMS, 'bringup'},  # of bringup only what a process needs of its surroundings
 }
@@ -37,6 +38,7 @@ NEVER = {  # room -> top-level modules that it may not import, whatever it takes
     'control': ('torch',),
     'worlds': ('torch',),
     'bags': ('torch', 'numba', 'mujoco'),
+    'viewing': ('torch', 'numba', 'mujoco'),
 }
 
 

@@ -22,6 +22,12 @@ _DEFAULTS = {
 }
 
 
+def bound() -> list[str]:
+    """A command that starts the one after it so that it ends with this process; see child.py."""
+    child = Path(__file__).with_name('child.py')
+    return [sys.executable, '-I', '-S', str(child), str(os.getpid())]
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept: inside a virtual environment, else in the user's cache."""
     if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import IO, TextIO
 
 from karpathy_control.bringup.dds import cut_off, domain_of, first_port, refusal
-from karpathy_control.bringup.environment import LIFE
+from karpathy_control.bringup.environment import LIFE, bound
 from karpathy_control.bringup.plan import ARGUMENTS, NodeSpec, Plan, plan
 from karpathy_control.bringup.resources import PACKAGE
 from karpathy_control.bringup.shared_memory import bury, held, remove_abandoned
@@ -36,8 +36,6 @@ MAX_DOUBLINGS = 16  # of the delay, so that it stays a number
 # SIGINT lets a node send its last zero; what does not answer is made to.
 ESCALATION = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 POLL_PERIOD = 0.05  # s
-
-_CHILD = Path(__file__).with_name('child.py')
 
 
 class RunError(RuntimeError):
@@ -211,10 +209,10 @@ class Runner:
                 time.sleep(0.01)
 
     def _spawn(self, child: _Child) -> None:
-        command = [sys.executable, '-I', '-S', str(_CHILD), str(os.getpid()), *child.command]
         with child.log.open('ab') as log:
             child.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                [*bound(), *child.command], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT,
                 env={**self._environment, LIFE: str(child.restarts)}, start_new_session=True)
         threading.Thread(target=self._mourn, args=(child.process.pid,), daemon=True).start()
         child.started, child.due = time.monotonic(), None

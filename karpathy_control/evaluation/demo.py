@@ -183,7 +183,8 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
     frames.mkdir(parents=True, exist_ok=True)
     what = episode_plan(options, seed, goals_in_odom(world, options.goals), frames)
     problem, status = '', 0
-    progress.begin(options.world, seed, len(goals))
+    domain = {**os.environ, **what.environment}['ROS_DOMAIN_ID']
+    progress.begin(options.world, seed, len(goals), domain)
     runner = Runner(what, folder / 'logs')
     runner.folder.mkdir(parents=True, exist_ok=True)
     for old in (*runner.folder.glob('*.log'), *frames.glob('*.png')):

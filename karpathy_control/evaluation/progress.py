@@ -24,8 +24,8 @@ WORDS = {'reached': 'green', 'blocked': 'red', 'timeout': 'red'}
 class Progress(Protocol):
     """A way to show an episode."""
 
-    def begin(self, family: str, seed: int, goals: int) -> None:
-        """Say that an episode starts."""
+    def begin(self, family: str, seed: int, goals: int, domain: str) -> None:
+        """Say that an episode starts, and in which ROS domain others can hear it."""
 
     def event(self, event: Mapping[str, Any], run: RunData) -> None:
         """Show one event of the observer, already taken into `run`."""
@@ -64,10 +64,11 @@ class Lines:
     def __init__(self) -> None:
         self._goals, self._due, self._mode = 0, 0.0, ''
 
-    def begin(self, family: str, seed: int, goals: int) -> None:
-        """Say that an episode starts."""
+    def begin(self, family: str, seed: int, goals: int, domain: str) -> None:
+        """Say that an episode starts, and in which ROS domain others can hear it."""
         self._goals = goals
-        print(f'world {family}, seed {seed}: {goals} goals; starting the loop', flush=True)
+        print(f'world {family}, seed {seed}: {goals} goals; starting the loop '
+              f'(to look in: ROS_DOMAIN_ID={domain} karpathy-control view)', flush=True)
 
     def event(self, event: Mapping[str, Any], run: RunData) -> None:
         """Print outcomes, changes of mode and a status line now and then."""
@@ -104,9 +105,11 @@ class Display:
         self._console, self._live = console, live
         self._goals, self._title, self._furthest = 0, '', 1.0
 
-    def begin(self, family: str, seed: int, goals: int) -> None:
-        """Show that an episode starts."""
+    def begin(self, family: str, seed: int, goals: int, domain: str) -> None:
+        """Show that an episode starts, and in which ROS domain others can hear it."""
         self._goals, self._title = goals, f'world {family}, seed {seed}'
+        self._console.print(f'to look in: ROS_DOMAIN_ID={domain} karpathy-control view',
+                            highlight=False)
         self._live.update(Text(f'{self._title}: starting the loop; the first start compiles '
                                'kernels'))
 

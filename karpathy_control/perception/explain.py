@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from karpathy_control.contracts.layout import (
     ENTITY_CLASSES,
+    ENTITY_COLOURS,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     image_focal,
@@ -20,8 +21,7 @@ from karpathy_control.contracts.layout import (
 from karpathy_control.contracts.types import ByteArray, Entities
 
 SCALE = 5  # the picture is this many times as large as the image
-COLOURS = {'free': (160, 160, 160), 'static': (70, 160, 255), 'low': (255, 200, 0),
-           'overhang': (230, 90, 230), 'moving': (255, 60, 60)}  # rgb
+COLOURS = dict(zip(ENTITY_CLASSES, ENTITY_COLOURS, strict=True))
 ROD = 0.12  # m: a camera range is drawn as an upright mark of this height
 FAR = 5.0  # m: the far end of the colour scale of ranges
 

@@ -181,7 +181,7 @@ def test_both_displays_show_the_episode(capsys):
     console = Console(file=text, force_terminal=True, width=120)
     for progress in (Lines(), Display(console, Live(console=console))):
         run = RunData(WORLD, WORLD.goals)
-        progress.begin('mixed', 3, 3)
+        progress.begin('mixed', 3, 3, '42')
         for event in events(outcomes=('reached', 'timeout', 'reached')):
             run.take(event)
             progress.event(event, run)
@@ -191,3 +191,5 @@ def test_both_displays_show_the_episode(capsys):
     assert 'reached 2 of 3 goals' in lines
     assert 'ended early: the sun set' in lines
     assert 'goal 2/3 timeout' in text.getvalue()
+    for shown in (lines, text.getvalue()):
+        assert 'ROS_DOMAIN_ID=42 karpathy-control view' in shown

@@ -1,10 +1,13 @@
-"""A drive is recorded over DDS, read by rosbags, and mended after kill -9."""
+"""A drive is recorded over DDS, read by rosbags, mended after kill -9, and shown in a page."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from rosbags.highlevel import AnyReader
 
 pytestmark = pytest.mark.ros
 
-COMMAND = [sys.executable, '-c',
-           'from karpathy_control.cli import main; raise SystemExit(main())', 'record']
+CLI = [sys.executable, '-c', 'from karpathy_control.cli import main; raise SystemExit(main())']
+COMMAND = [*CLI, 'record']
 TOPICS = 'scan,odom,cmd_vel,control/state,camera/image_raw,control/goal'
 
 
@@ -61,3 +64,24 @@ def test_a_drive_is_recorded_and_survives_a_kill(loop, tmp_path):
     with AnyReader([tmp_path / 'killed']) as reader:
         count = {c.topic: c.msgcount for c in reader.connections}
         assert count['/scan'] > 20 and count['/control/goal'] == 1  # latched: heard though late
+
+
+def test_a_drive_is_shown_while_it_runs(loop, tmp_path):
+    pytest.importorskip('rerun', reason='rerun-sdk is not installed')
+    running = loop()
+    running.drive()
+    shown = subprocess.Popen([*CLI, 'view', '--port', '0', '--seconds', '60'],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env=dict(os.environ))
+    url = shown.stdout.readline().split()[1]
+    with urllib.request.urlopen(url) as page:  # the redirection is followed
+        assert page.status == 200 and 'url=rerun' in page.url
+    end = time.monotonic() + 4.0
+    running.wait(lambda e: time.monotonic() > end, START, 'four seconds')
+    shown.send_signal(signal.SIGINT)
+    assert ended(running, shown, START) == 0, shown.stderr.read()
+    said = json.loads(shown.stdout.read().splitlines()[-1])
+    # odometry, commands and proposals at 20 Hz alone are 240 in four seconds
+    assert said['drawn'] > 150 and said['refused'] == 0 and said['page'] == url
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url)
