@@ -27,6 +27,7 @@ from karpathy_control.bringup.parameters import read_parameters
 from karpathy_control.bringup.plan import enclave
 from karpathy_control.bringup.resources import find, share
 from karpathy_control.bringup.robots import load_profile
+from karpathy_control.bringup.shared_memory import abandoned, size
 from karpathy_control.contracts.card import WeightsError, verify_weights
 from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
 from karpathy_control.contracts.config.core import Value
@@ -99,7 +100,7 @@ def check_dds(profile: str, base: Mapping[str, str]) -> Check:
                                capture_output=True, text=True, timeout=30, check=False)
     except subprocess.TimeoutExpired:
         return Check(name, False, 'a participant did not start within 30 s',
-                     'see shared_memory; remove stale /dev/shm/fastrtps_* while no node runs')
+                     'see shared_memory; remove stale /dev/shm/fastdds_* while no node runs')
     said = [text for text in map(refusal, tried.stderr.splitlines()) if text]
     if said or tried.returncode:
         last = said[0] if said else (tried.stderr.strip().splitlines() or ['no output'])[-1]
@@ -114,13 +115,14 @@ def check_shared_memory(folder: Path = Path('/dev/shm')) -> Check:
         return Check('shared_memory', False, f'{folder} is not a writable folder',
                      'mount a tmpfs there; in a container: --ipc=host or --shm-size=1g')
     usage = shutil.disk_usage(folder)
-    left = len(list(folder.glob('fastrtps_*')))
-    detail = (f'{usage.free / 1e6:.0f} of {usage.total / 1e6:.0f} MB free in {folder}, {left} '
-              f'Fast DDS files; the loop takes {need / 1e6:.0f} MB')
+    left = abandoned(folder)
+    detail = (f'{usage.free / 1e6:.0f} of {usage.total / 1e6:.0f} MB free in {folder}, of which '
+              f'{len(left)} files of dead nodes hold {size(left) / 1e6:.0f}; the loop takes '
+              f'{need / 1e6:.0f} MB')
     if usage.free < need:
         return Check('shared_memory', False, detail,
                      'in a container: --shm-size=1g; remove what killed nodes left '
-                     '(fastdds shm clean, or /dev/shm/fastrtps_* while no node runs)')
+                     '(fastdds shm clean, or /dev/shm/fastdds_* while no node runs)')
     return Check('shared_memory', True, detail)
 
 

@@ -21,8 +21,9 @@ from karpathy_control.bringup.environment import environment
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.interfaces import BY_NAME, TOPICS
 
-# What makes a drive again, and what was decided; pictures of it for people are left out.
-DERIVED = ('perception/overlay', 'control/markers', 'policy/costmap')
+# What makes a drive again, what was decided, and what `view` shows of it. The overlay is a large
+# picture that perception draws only while somebody listens.
+DERIVED = ('perception/overlay',)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -36,6 +36,7 @@ MAX_DOUBLINGS = 16  # of the delay, so that it stays a number
 # SIGINT lets a node send its last zero; what does not answer is made to.
 ESCALATION = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 POLL_PERIOD = 0.05  # s
+BURIAL_PERIOD = 0.2  # s between two looks for room in shared memory
 
 
 class RunError(RuntimeError):
@@ -221,8 +222,8 @@ class Runner:
         """Wait for the end of a child, and at once let nobody write to its ports any more."""
         with suppress(ChildProcessError):  # it has ended, and poll() was faster
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        if not self._stopping:
-            bury(self._discovery)
+        while not (self._stopping or bury(self._discovery)):
+            time.sleep(BURIAL_PERIOD)
 
     def _ended(self, child: _Child, status: int, lived: float) -> None:
         name = child.spec.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import mmap
+import os
 import re
 import struct
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 FOLDER = Path('/dev/shm')
 LEAST_AGE = 5.0  # s: a younger file may be in the making, not locked yet
+ROOM = 4_000_000  # bytes that must be free to open ports anew: a port takes 0.1 MB
 
 # PortNode of SharedMemGlobal.hpp: number, listeners, time of a health check and its third (ms),
 # capacity, waiting; then flags
@@ -134,10 +136,18 @@ def retire_dead_ports(folder: Path = FOLDER) -> int:
     return sum(retire_port(port, folder) for port in found)
 
 
-def bury(discovery: int, folder: Path = FOLDER) -> None:
-    """A listener has died: retire its own ports, and that of discovery, which it shared."""
+def bury(discovery: int, folder: Path = FOLDER) -> bool:
+    """A listener has died: retire its own ports, and that of discovery, which it shared.
+
+    False where that of discovery was left as it is, since there is no room: whoever has it could
+    not open a new one, and would hear of nobody new for good. Call again then.
+    """
     retire_dead_ports(folder)
+    found = os.statvfs(folder)
+    if found.f_bavail * found.f_frsize < ROOM:
+        return False
     retire_port(discovery, folder)
+    return True
 
 
 def _port_node(memory: mmap.mmap, port: int) -> int:

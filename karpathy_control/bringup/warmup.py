@@ -6,6 +6,7 @@ fast first start matters; without it each node compiles what it needs when it co
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     """Compile all parts side by side; never fails, since each node can compile for itself."""
     if argv and argv[0] in STEPS:
         return compile_part(argv[0])
+    argparse.ArgumentParser(prog='karpathy-control warmup', description=__doc__).parse_args(argv)
     module = 'karpathy_control.bringup.warmup'
     parts = [subprocess.Popen([sys.executable, '-m', module, name]) for name in STEPS]
     for part in parts:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from karpathy_control.contracts.config import ControlConfig, PolicyConfig
-from karpathy_control.evaluation.suites import Result, Suite, leg_of
+from karpathy_control.evaluation.suites import TRACK, Result, Suite, leg_of
 from karpathy_control.learning.loop import REACHED_ERROR, ClosedLoop
 from karpathy_control.policy.situation import Policy
 from karpathy_control.worlds.bank import pack
@@ -40,12 +40,17 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
     waiting = batch
     start = np.zeros((batch, 2))
     waited = np.zeros(batch)  # s until the robot had moved; the whole time where it has not
+    tracks: list[list[list[float]]] = [[] for _ in range(batch)]
+    seen = np.zeros(batch)  # s, of the newest place of each track
 
     def begin(slots: NDArray[np.integer]) -> None:
         chosen = [episodes[running[slot]] for slot in slots]
         loop.begin(slots, [leg_of(bank, e) for e in chosen], [e.seed for e in chosen])
         start[slots] = loop.world.true_pose[slots, :2]
         waited[slots] = np.inf
+        seen[slots] = 0.0
+        for slot in slots:
+            tracks[slot] = [_place(start[slot])]
 
     begin(np.arange(batch))
     done = 0
@@ -54,6 +59,9 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
         world = loop.world
         moved = np.linalg.norm(world.true_pose[:, :2] - start, axis=1) > MOVED
         np.minimum(waited, np.where(moved, world.time, np.inf), out=waited)
+        for slot in np.flatnonzero((world.time - seen >= TRACK - 1e-9) | outcome.done):
+            seen[slot] = world.time[slot]
+            tracks[slot].append(_place(world.true_pose[slot]))
         lost = ((loop.true_error() > config.goal_tolerance + REACHED_ERROR)
                 if protocol.reach is None else np.zeros(batch, np.bool_))
         free = []
@@ -63,7 +71,8 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
             time = float(world.time[slot])
             before = min(float(waited[slot]), time) if protocol.scored else 0.0
             results[running[slot]] = Result(cause, time - before,
-                                            bool(world.contact_speed[slot] > 0.02), before)
+                                            bool(world.contact_speed[slot] > 0.02), before,
+                                            tracks[slot])
             done += 1
             running[slot] = waiting if waiting < len(episodes) else -1
             if running[slot] >= 0:
@@ -73,6 +82,11 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
         if advanced is not None:
             advanced(done)
     return [result for result in results if result is not None]
+
+
+def _place(pose: NDArray[np.float64]) -> list[float]:
+    """X and y in m, as many digits as a picture shows."""
+    return [round(float(pose[0]), 3), round(float(pose[1]), 3)]
 
 
 def compare(suite: Suite, policies: dict[str, Policy], control: ControlConfig,

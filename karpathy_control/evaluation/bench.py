@@ -31,6 +31,7 @@ from karpathy_control.contracts.config import PerceptionConfig, PolicyConfig
 from karpathy_control.contracts.geometry import to_frame
 from karpathy_control.contracts.types import NANOSECONDS, Observation, Scan, State
 from karpathy_control.evaluation.client import ObserverClient
+from karpathy_control.evaluation.delays import write_delays
 from karpathy_control.evaluation.statistics import percentiles
 from karpathy_control.worlds.generators import generate
 
@@ -105,8 +106,12 @@ def _usage(pid: int | None) -> tuple[float, float]:
     return (int(fields[11]) + int(fields[12])) / TICKS, resident * PAGE / 1e6
 
 
-def bench_loop(seconds: float, composed: bool, seed: int) -> dict[str, Any]:
-    """Drive for `seconds` and report; floor first, so that nothing else runs beside either."""
+def bench_loop(seconds: float, composed: bool, seed: int, record: Path | None = None
+               ) -> dict[str, Any]:
+    """Drive for `seconds` and report; floor first, so that nothing else runs beside either.
+
+    record: file to write the latencies to, for episodes in simulated time.
+    """
     env = {**os.environ, **environment('local')}
     print('floor: bare hops', flush=True)
     hops = transport_floor(min(seconds, 15.0), env)
@@ -132,6 +137,10 @@ def bench_loop(seconds: float, composed: bool, seed: int) -> dict[str, Any]:
         after = {name: _usage(runner.pid(name)) for name in names}
         observer.send(finish=True)
         done = observer.wait_for(lambda e: e['event'] == 'done', 10.0, 'summary')
+    if record is not None:
+        write_delays(record, done['latencies'], {
+            'of': 'stamp to the first command, ms: karpathy-control bench loop',
+            'seconds': round(elapsed, 1), 'composed': composed, 'cores': os.cpu_count()})
     floor = {key: round(hops[key] + sum(p[key] for p in passes.values()), 3)
              for key in ('p50', 'p99')}
     return {
@@ -155,13 +164,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     loop.add_argument('--seconds', type=float, default=60.0)
     loop.add_argument('--composed', action='store_true')
     loop.add_argument('--seed', type=int, default=0)
+    loop.add_argument('--record', type=Path, help='file for the latencies, as '
+                      'config/delays.json, from which episodes in simulated time draw')
     for name in ('world', 'train'):
         kind = kinds.add_parser(name, help=f'steps per second of the batched {name}')
         kind.add_argument('--envs', type=int, default=256)
         kind.add_argument('--steps', type=int, default=100)
     a = parser.parse_args(argv)
     if a.kind == 'loop':
-        result = bench_loop(a.seconds, a.composed, a.seed)
+        result = bench_loop(a.seconds, a.composed, a.seed, a.record)
     else:
         from karpathy_control.evaluation import bench_batched
         result = getattr(bench_batched, f'bench_{a.kind}')(a.envs, a.steps)

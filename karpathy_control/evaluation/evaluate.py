@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from karpathy_control.bringup.robots import load_profile
+from karpathy_control.bringup.robots import RobotProfile, load_profile
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import (
     ConfigError,
@@ -32,6 +33,7 @@ from karpathy_control.contracts.config import (
 from karpathy_control.evaluation import batched, mujoco_suite
 from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.policies import GUIDANCE, NAMES, SHIPPED, load_policy
+from karpathy_control.evaluation.suite_report import write_suite_report
 from karpathy_control.evaluation.suites import (
     PARTS,
     SUITES,
@@ -81,6 +83,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         + ', '.join(item.name for item in fields(Variation)))
     parser.add_argument('--failures', type=Path, help='file to write the failed legs to, each a '
                         'world, for --suite file')
+    parser.add_argument('--report', type=Path, metavar='FILE', help='page of HTML to write: '
+                        'tables, and a picture of every failure')
     args = parser.parse_args(argv)
     args.ablate = [name for name in args.ablate.split(',') if name]
     for name in args.ablate:
@@ -119,7 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         suite = make_suite(args.suite, args.episodes, args.seed, args.worlds, args.part)
-        found = _drive(args, suite)
+        profile = load_profile(args.robot or suite.protocol.robot)
+        robot = mujoco_suite.robot_of(profile, changed({'fault_budget': 0.0}, args.set))
+        found = _drive(args, suite, profile, robot)
     except (ConfigError, WeightsError, ValueError, RuntimeError, FileNotFoundError) as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 2
@@ -127,23 +133,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = [(e, r) for e, r in zip(suite.episodes, ours, strict=True) if r.outcome != 'success']
     if args.failures is not None:
         write_worlds(args.failures, [as_driven(suite, e) for e, _ in failed])
+    told = {name: report(suite, results) for name, results in found.items()}
+    if args.report is not None:
+        write_suite_report(args.report, suite, found, told, robot, 'karpathy-control evaluate '
+                           + shlex.join(argv if argv is not None else sys.argv[1:]), args.policy)
     print(json.dumps({
         'suite': args.suite, 'part': args.part, 'world': args.world, 'policy': args.policy,
         'ablated': args.ablate, 'varied': args.vary,
         'worlds': len({e.world for e in suite.episodes}), 'score': None,
-        **report(suite, ours), 'seconds': round(time.monotonic() - started, 1),
+        **told[args.policy], 'seconds': round(time.monotonic() - started, 1),
         'failures': [{'world': suite.worlds[e.world].family, 'seed': suite.worlds[e.world].seed,
                       'leg': e.leg, 'cause': r.outcome} for e, r in failed],
-        'against': {name: {**report(suite, results), **paired(suite, ours, results)}
+        'against': {name: {**told[name], **paired(suite, ours, results)}
                     for name, results in found.items() if name != args.policy},
     }))
     return 0
 
 
-def _drive(args: argparse.Namespace, suite: Suite) -> dict[str, list[Result]]:
+def _drive(args: argparse.Namespace, suite: Suite, profile: RobotProfile, robot: RobotConfig
+           ) -> dict[str, list[Result]]:
     """The policy and those that it is measured against, on the same episodes."""
-    profile = load_profile(args.robot or suite.protocol.robot)
-    robot = mujoco_suite.robot_of(profile, changed({'fault_budget': 0.0}, args.set))
     names = [args.policy, *args.against]
     if args.world == 'batched':
         config = replace(PolicyConfig(), robot=robot)

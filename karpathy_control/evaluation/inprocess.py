@@ -1,7 +1,8 @@
 """The loop in one process and in simulated time: the very rooms that the nodes wrap, without ROS.
 
 MuJoCo steps, sensors fall due, and each room is called as its node would call it; an action acts
-`delay` after its stamp. Faster than real time, and the result does not depend on the load.
+some time after its stamp, drawn from recorded latencies. Faster than real time, and the result
+does not depend on the load.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from karpathy_control.contracts.types import (
 )
 from karpathy_control.contracts.world import World
 from karpathy_control.control.controller import Controller
+from karpathy_control.evaluation.delays import Delays
 from karpathy_control.perception.runtime import PerceptionRuntime
 from karpathy_control.policy.runtime import PolicyRuntime
 from karpathy_control.policy.situation import Policy
@@ -75,13 +77,14 @@ class InProcessLoop:
     """One robot in one world, driven from goal to goal."""
 
     def __init__(self, world: World, config: LoopConfig, robot: RobotDescription,
-                 encoder: Path, actor: Path | None, delay: float = 0.012,
+                 encoder: Path, actor: Path | None, delays: Delays | None = None,
                  instead: Policy | None = None) -> None:
         """`actor` None follows the cost-to-go alone, or `instead` where another policy is given.
 
-        delay: s from stamp to command.
+        delays: from stamp to command; None: as recorded, by the seed of the simulation.
         """
-        self._delay = round(delay * NANOSECONDS)
+        self._delays = delays or Delays(config.sim.seed)
+        self._acted = 0  # ns: nothing acts before what came before it
         self._config = config
         self.world = MujocoWorld(world, config.sim, robot)
         self._start = world.start
@@ -196,10 +199,11 @@ class InProcessLoop:
             self._sensor.on_image(image, stamp)
 
     def _decide(self, observation: Observation) -> None:
-        """Perception and policy on one set; the result acts `delay` after its stamp."""
+        """Perception and policy on one set; the result acts a drawn delay after its stamp."""
         entities = self._perception.step(observation)
         action = self._policy.step(observation, entities)
-        self._pending.append((observation.stamp + self._delay, observation, entities, action))
+        self._acted = max(self._acted, observation.stamp + self._delays.draw())
+        self._pending.append((self._acted, observation, entities, action))
 
     def _act(self, stamp: int) -> None:
         while self._pending and self._pending[0][0] <= stamp:

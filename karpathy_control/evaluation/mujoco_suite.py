@@ -2,7 +2,7 @@
 
 The same worlds, legs and seeds as in the batched world, but contact physics with skid steer, the
 rendered camera, the real encoder and the whole controller. The result does not depend on the load:
-time is simulated and the delay of an action is given.
+time is simulated and delays are drawn from recorded ones by the seed of the episode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from karpathy_control.evaluation.batched import MOVED
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
 from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.policies import GUIDANCE, load_policy, weights_of
-from karpathy_control.evaluation.suites import Result, Suite, as_driven
+from karpathy_control.evaluation.suites import TRACK, Result, Suite, as_driven
 from karpathy_control.worlds.robot import load_robot
 
 _CAUSES = {'reached': 'success', 'reached_by_odometry_only': 'lost', 'blocked': 'timeout'}
@@ -101,10 +101,20 @@ def episode(job: Job, number: int) -> Result:
         loop.close()
     waited = _waited(found) if protocol.scored else 0.0
     return Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited, found.moving,
-                  waited)
+                  waited, _track(found))
 
 
 _description = functools.cache(load_robot)  # expanded once for all episodes
+
+
+def _track(drive: Outcome) -> list[list[float]]:
+    """True places every TRACK s and at the end, m."""
+    kept, due = [], -math.inf
+    for k, (t, x, y, _) in enumerate(drive.track):
+        if t >= due - 1e-9 or k == len(drive.track) - 1:
+            kept.append([round(x, 3), round(y, 3)])
+            due = t + TRACK
+    return kept
 
 
 def _waited(drive: Outcome) -> float:

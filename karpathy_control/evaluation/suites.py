@@ -53,6 +53,7 @@ FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False, any_moment=T
 SUITES = (*GENERATED, *FROM_FILES)
 PARTS = ('all', 'tune', 'locked')
 LOCKED = 5  # every fifth world of a file is kept from tuning
+TRACK = 0.2  # s
 SCORE_K = 2.0  # since 2024: full marks for arriving at half of the top speed
 
 
@@ -73,6 +74,7 @@ class Result:
     time: float  # s, from the start or, where a protocol scores, from the first 0.1 m on
     moving: bool = False  # whether the robot moved when it touched something
     waited: float = 0.0  # s before those 0.1 m
+    track: Sequence[Sequence[float]] = ()  # true x, y in m every `TRACK` s, and at the end
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from karpathy_control.contracts.config import ConfigError
+
 FORMAT = 'karpathy-control-checkpoint-1'
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ConfigError):
     """A checkpoint is missing, unreadable or of another kind; the text says which."""
 
 

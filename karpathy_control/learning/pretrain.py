@@ -109,11 +109,12 @@ class Trainer:
         checkpoints.save(self.folder / 'last.safetensors', self._models, self.optimizer, meta)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint; ValueError where it was made by other settings."""
+        """Go on from the last checkpoint; CheckpointError where it was made by other settings."""
         kept = checkpoints.load(self.folder / 'last.safetensors')
         if kept.meta['settings'] != asdict(self.settings):
-            raise ValueError(f'checkpoint in {self.folder} has settings {kept.meta["settings"]}, '
-                             f'this run {asdict(self.settings)}; resume with the same ones')
+            raise checkpoints.CheckpointError(
+                f'checkpoint in {self.folder} has settings {kept.meta["settings"]}, this run '
+                f'{asdict(self.settings)}; resume with the same ones')
         for name, model in self._models.items():
             model.load_state_dict(kept.models[name])
         self.optimizer.load_state_dict(kept.optimizer)

@@ -120,6 +120,10 @@ class LoopNode(LifecycleNode, Generic[T]):
         row = topic(name)
         return self.create_lifecycle_publisher(message_type(row.type), name, profile(row.qos))
 
+    def writers(self, name: str) -> int:
+        """How many publish a topic, whatever it is mapped to."""
+        return self.count_publishers(self.resolve_topic_name(name))
+
     def plain_publisher(self, name: str, type_name: str = '') -> Publisher:
         """A publisher that also speaks while the node is inactive."""
         row = topic(name)

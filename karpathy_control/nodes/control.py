@@ -181,7 +181,7 @@ class ControlNode(LoopNode[ControlConfig]):
         return response
 
     def _count_commanders(self) -> None:
-        self._controller.set_commanders(self.count_publishers('cmd_vel'))
+        self._controller.set_commanders(self.writers('cmd_vel'))
 
     # -- outputs ------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class ControlNode(LoopNode[ControlConfig]):
         d = self._decision
         if d is None or not self.active:
             return False, Mode.INACTIVE.value, {}
-        gone = [node for node, name in _ALIVE.items() if self.count_publishers(name) == 0]
+        gone = [node for node, name in _ALIVE.items() if self.writers(name) == 0]
         values = {**d.values, 'gone': ' '.join(gone)} if gone else d.values
         return d.mode not in _STOPPED and not gone, d.mode.value, values
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 STAGES = ('sensor', 'perception', 'policy', 'control')
-SOURCE = 'sim'  # its `left` is when the frame was handed to DDS: the frame's own stamp
+SOURCE = 'sim'  # its `left` is just before the frame goes to DDS: the frame's own stamp
 MS = 1e-6  # ms per ns
 
 

@@ -47,7 +47,8 @@ STEPS = np.array([
     (1.0, -0.35, 0.11), (0.0, 0.2, 0.06), (0.0, -0.2, 0.06), (-1.0, 0.0, 0.2), (-1.0, 0.25, 0.21),
     (-1.0, -0.25, 0.21)])
 
-SPEED = 0.3  # m/s
+SPEED = 0.3  # m/s at a clearance of CLOSE or less
+FASTER = 3.0  # m/s more a metre of clearance beyond that
 TURN = 1.0  # rad/s
 BLOCKS = 16  # places of a robot that are blocked at the same time; the oldest makes room
 BLOCK_RADIUS = 0.25  # m
@@ -247,10 +248,12 @@ def _unwind(node, parent, step_of, place, poses, kinds):
 
 
 @kernel
-def _is_free(state, b, slabs, px, py, count, pose, work):
-    """Whether the rest of a manoeuvre is still free, by what is known now."""
+def _is_free(state, b, slabs, px, py, count, pose, here, work):
+    """Whether the rest of a manoeuvre is still free, by what is known now.
+
+    here: clearance of the footprint where the robot is, m.
+    """
     c, s = math.cos(pose[2]), math.sin(pose[2])
-    here = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
     for k in range(state.at[b], state.steps[b]):
         dx = state.poses[b, k, 0] - pose[0]
         dy = state.poses[b, k, 1] - pose[1]
@@ -262,8 +265,11 @@ def _is_free(state, b, slabs, px, py, count, pose, work):
 
 
 @kernel
-def _follow(state, b, pose, limits):
-    """The command along the manoeuvre of robot b, m/s and rad/s; its end drops it."""
+def _follow(state, b, pose, here, limits):
+    """The command along the manoeuvre of robot b, m/s and rad/s; its end drops it.
+
+    It is slow where there is little room, `here` m of clearance, and in narrow turns.
+    """
     c, s = math.cos(pose[2]), math.sin(pose[2])
     while state.at[b] < state.steps[b]:
         k = state.at[b]
@@ -296,9 +302,10 @@ def _follow(state, b, pose, limits):
     dy = state.poses[b, aim, 1] - pose[1]
     tx, ty = c * dx + s * dy, c * dy - s * dx
     left += abs(tx)
-    speed = min(SPEED, limits[0] if kind > 0 else limits[1],
-                0.05 + math.sqrt(0.5 * limits[4] * left))
     curvature = 2.0 * ty / max(tx * tx + ty * ty, 0.01)
+    speed = min(max(SPEED + FASTER * (here - CLOSE), SPEED), limits[0] if kind > 0 else limits[1],
+                0.05 + math.sqrt(0.5 * limits[4] * left),
+                max(TURN / max(abs(curvature), 1e-3), SPEED))
     turn = kind * speed * curvature  # behind the robot the same arc turns the other way
     return kind * speed, min(max(turn, -min(TURN, limits[2])), TURN, limits[2])
 
@@ -328,7 +335,9 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
             state.steps[b] = 0
             state.still[b] = 0
             return False
+    here = 0.0  # clearance in m; a manoeuvre begins slowly
     if state.steps[b] > 0:
+        here = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
         if (math.hypot(pose[0] - state.last[b, 0], pose[1] - state.last[b, 1]) > 0.02
                 or abs(_wrap(pose[2] - state.last[b, 2])) > 0.05):
             state.last[b] = pose
@@ -337,7 +346,7 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
         if state.stalled[b] > STALLED:
             state.banned[b, state.kinds[b, state.at[b]] + 1] = True
             state.steps[b] = 0
-        elif not _is_free(state, b, slabs, px, py, count, pose, work):
+        elif not _is_free(state, b, slabs, px, py, count, pose, here, work):
             state.steps[b] = 0
     if state.steps[b] == 0:
         turned = abs(_wrap(pose[2] - state.anchor[b, 2])) > TURNED
@@ -361,5 +370,5 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
             state.poses[b, k, 1] = pose[1] + s * x + c * y
             state.poses[b, k, 2] += pose[2]
         state.steps[b] = found
-    command[0], command[1] = _follow(state, b, pose, limits)
+    command[0], command[1] = _follow(state, b, pose, here, limits)
     return state.steps[b] > 0

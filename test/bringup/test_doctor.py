@@ -40,6 +40,13 @@ def test_small_shared_memory_is_found(tmp_path, monkeypatch):
     assert not found.ok and '--shm-size' in found.cure  # Docker's default of 64 MB
 
 
+def test_files_of_dead_nodes_are_counted(tmp_path):
+    for name in ('fastdds_0123456789abcdef', 'fastdds_0123456789abcdef_el'):
+        (tmp_path / name).write_bytes(bytes(3_000_000))
+        os.utime(tmp_path / name, (0, 0))
+    assert '2 files of dead nodes hold 6' in doctor.check_shared_memory(tmp_path).detail
+
+
 def test_device_that_is_not_there_is_found():
     assert doctor.check_device('cpu').ok
     found = doctor.check_device('cuda:99')

@@ -6,9 +6,11 @@ import os
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from karpathy_control.bringup import shared_memory
 from karpathy_control.bringup.shared_memory import (
     abandoned,
     belonging,
@@ -148,3 +150,17 @@ def test_ports_of_the_dead_are_marked_and_those_of_the_living_are_not(tmp_path):
 
     # one without a lock has many listeners, or its one listener has yet to lock it
     assert [flags_of(port) for port in (14160, 14162, 14164, 14166)] == [6, 7, 7, 5]
+
+
+def test_without_room_the_port_of_discovery_is_left(tmp_path, monkeypatch):
+    """Nobody could open it anew; the ports of the dead go all the same."""
+    retired = []
+    monkeypatch.setattr(shared_memory, 'retire_port', lambda port, folder: retired.append(port))
+    monkeypatch.setattr(shared_memory, 'retire_dead_ports', lambda folder: retired.append('dead'))
+    room = os.statvfs(tmp_path)
+    blocks = -(-shared_memory.ROOM // room.f_frsize)
+    for free, done in ((blocks - 1, False), (blocks, True)):
+        monkeypatch.setattr(shared_memory.os, 'statvfs', lambda folder, free=free: SimpleNamespace(
+            f_bavail=free, f_frsize=room.f_frsize))
+        assert shared_memory.bury(7400, tmp_path) == done
+    assert retired == ['dead', 'dead', 7400]

@@ -324,6 +324,21 @@ def test_space_is_looked_at_on_the_way_too():
     assert not part(scene, (0.0, 0.0, 0.0, 0.0, -2.0), (0.0, -2.0), math.pi / 4)[0]
 
 
+@pytest.mark.parametrize('column', range(6, 14))
+def test_no_unseen_cell_on_the_way_is_stepped_over(column):
+    """The front goes from 0.28 to 0.73 m, over one cell of 5 cm; the tail does not come there."""
+    scene = scene_of(unknown=lambda x, y: math.floor(x / FINE) == column
+                     and math.floor(y / FINE) == 0)
+    assert not part(scene, (0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0), 0.45)[0]
+
+
+def test_the_last_pose_is_looked_at_however_short_the_way():
+    """22 mm, less than half a cell: the front goes from 0.28 to 0.302 m."""
+    scene = scene_of(unknown=lambda x, y: x > 0.3)
+    assert not part(scene, (0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0), 0.022)[0]
+    assert part(scene, (0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0), 0.018)[0]
+
+
 def test_a_thin_point_on_the_way_is_not_stepped_over():
     """Corners swing past points between both ends of a quick turn."""
     for place in ((0.33, 0.0), (0.0, 0.33), (-0.33, 0.0), (0.0, -0.33)):

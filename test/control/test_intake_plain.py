@@ -249,6 +249,7 @@ def test_odometry_a_little_behind_after_a_silence_starts_anew(intake):
         intake.on_odom(replace(STATE, stamp=stamp, x=1.01), S)
         assert intake.odometry.latest.stamp == stamp and not intake.jumped_back
         assert intake.odometry.pose_at(stamp - 1) is None
+        assert intake.odometry.pose_at(stamp).x == 1.01
     assert not intake.memory_void
 
 

@@ -198,6 +198,32 @@ def moved(memory):
     return memory
 
 
+@pytest.mark.parametrize('at', [(0.0, 0.0), (0.75, -0.5), (-0.5, -0.75)])
+def test_reach_is_the_same_all_round(at):
+    """Of points on circles round the robot those within reach are taken, whatever their source."""
+    angles = np.linspace(0.0, 2.0 * math.pi, 13)[:-1] + 0.1
+    circles = [[(at[0] + r * math.cos(a), at[1] + r * math.sin(a)) for a in angles]
+               for r in (0.9, 1.1)]
+    for source in ('scan', 'lidar', 'camera', 'fence'):
+        points = circles[0] + circles[1]
+        if source in ('lidar', 'camera'):
+            points = [(x, y, 9.9) for x, y in points]
+        scene, _ = look(remembered(**{source: points}), (*at, 0.0), reach=1.0)
+        assert scene.size == len(angles), source
+        found = np.hypot(scene.px[:scene.size] - at[0], scene.py[:scene.size] - at[1])
+        assert found == pytest.approx(0.9, abs=1e-6)
+
+
+def test_there_is_room_for_all_that_may_be_near():
+    """Every beam, three points of every cell of both layers, and every place of the fence."""
+    cells = [(0.25 * i + 0.02, 0.25 * j + 0.03) for i in range(-3, 3) for j in range(-3, 3)]
+    pairs = [(x + d, y + d, 9.9) for x, y in cells for d in (0.0, 0.2)]
+    fence = [(0.01 * k, 0.9) for k in range(700)]
+    memory = remembered([(0.6, 0.1), (0.7, 0.1)], lidar=pairs, camera=pairs, fence=fence)
+    scene, _ = look(memory, reach=30.0)
+    assert scene.size == 2 + 2 * 3 * len(cells) + len(fence)
+
+
 def test_what_is_remembered_may_be_off_by_what_odometry_drifts():
     memory = moved(remembered([(0.6, 1.0)], scan_time=9.82, lidar=[(0.9, -1.0, 9.72)],
                               camera=[(1.5, 1.0, 9.92)], fence=[(1.2, -0.6)]))

@@ -85,6 +85,29 @@ def test_a_second_commander_on_cmd_vel_stops_the_robot_while_it_is_there(loop):
     running.wait(lambda e: e['mode'] == 'autonomous', 15.0, 'going on')
 
 
+MAPPED = """
+import time, rclpy
+from geometry_msgs.msg import TwistStamped
+from karpathy_control.nodes.control import ControlNode
+rclpy.init(args=['x', '--ros-args', '-r', '__ns:=/one', '-r', 'cmd_vel:=/base/command'])
+control = ControlNode()
+others = rclpy.create_node('others', use_global_arguments=False)
+ours = others.create_publisher(TwistStamped, '/base/command', 10)
+theirs = others.create_publisher(TwistStamped, '/one/cmd_vel', 10)
+end = time.monotonic() + 20.0
+while control.writers('cmd_vel') != 2 and time.monotonic() < end:
+    time.sleep(0.02)
+print(control.writers('cmd_vel'))
+"""
+
+
+def test_commanders_are_counted_on_the_topic_that_cmd_vel_is_mapped_to():
+    done = subprocess.run([sys.executable, '-c', MAPPED], capture_output=True, text=True,
+                          check=False,
+                          env={**os.environ, **environment('local'), 'ROS_DOMAIN_ID': '101'})
+    assert done.stdout.strip() == '2', done.stderr  # its own and ours
+
+
 LIFECYCLE = """
 import sys, rclpy
 from lifecycle_msgs.srv import ChangeState
