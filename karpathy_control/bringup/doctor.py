@@ -235,6 +235,9 @@ def check_security(base: Mapping[str, str], processes: Sequence[str] = ()) -> Ch
     return Check('security', True, f'enforced, keystore {keystore}')
 
 
+SIMULATED = ('/clock', 'sim/ground_truth', 'base/cmd_vel')  # on a robot nobody writes them
+
+
 def check_live(profile: str, seconds: float = 5.0) -> Check:
     """Which topics of the interface table are alive, through a probe node of its own."""
     if importlib.util.find_spec('karpathy_control.nodes.probe') is None:
@@ -247,9 +250,9 @@ def check_live(profile: str, seconds: float = 5.0) -> Check:
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
         return Check('topics', False, f'the probe gave no report ({error})',
                      'run it by hand: python -m karpathy_control.nodes.probe')
-    # Topics of people and on change may be silent; the guard is there in Gazebo alone.
+    # Topics of people and on change may be silent.
     silent = [name for name, rate in report['rates'].items()
-              if rate == 0.0 and BY_NAME[name].rate and BY_NAME[name].writer != 'base_guard']
+              if rate == 0.0 and BY_NAME[name].rate and name not in SIMULATED]
     if silent:
         return Check('topics', False, f'silent: {", ".join(silent)}',
                      'is the loop up, in this ROS_DOMAIN_ID and under the same dds_profile?')

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scenes import FINE, FOOTPRINT, MOTION, SAMPLES, manoeuvre, scene_of, square_distance
 
 from karpathy_control.control.braking import culprits, ends_badly, hits_last_culprits
+from karpathy_control.control.candidates import _admissible
 
 SPEEDS = st.tuples(st.floats(-0.4, 1.2), st.floats(-2, 2))
 POINTS = st.tuples(st.floats(0.3, 1.0), st.floats(-math.pi, math.pi))
@@ -179,3 +180,25 @@ def test_the_culprits_are_the_first_three_points_of_the_scene():
     assert all(np.array_equal(a, b) for a, b in zip(few._replace(size=5), scene, strict=True))
     assert culprits(scene._replace(size=2), MOTION)[0].size == 2
     assert motion.step == 0.02 and motion._replace(step=MOTION.step) == MOTION
+
+
+# -- one command ----------------------------------------------------------------------------------
+
+FILL = [(5.0, 5.0), (5.0, -5.0), (-5.0, 5.0)]  # the culprits of other commands
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize(('before', 'command', 'safe', 'hit'), [
+    # From rest to 1 m/s. At once: 0.029 m in 0.17 s to 0.34 m/s and 0.023 m to stop; late: 5 mm.
+    (0.0, 1.0, 0.09, 0.06),
+    # From 1 m/s to rest. At once: 0.2 m; late: 0.12 m more.
+    (1.0, 0.0, 0.36, 0.26)])
+def test_each_look_alone_forbids_a_command(before, command, safe, hit, first):
+    """A point that only one of both ways comes to; first, as the last culprit was, or behind."""
+    at_once = (0.0, 0.0, 0.0, before, 0.0)
+    late = (0.12 * before, 0.0, 0.0, before, 0.0)
+    for gap, passes in ((safe, True), (hit, False)):
+        points = [(0.25 + gap, 0.0), *FILL] if first else [*FILL, (0.25 + gap, 0.0)]
+        scene = scene_of(points, need=0.03)
+        assert bool(_admissible(scene, MOTION, FOOTPRINT, SAMPLES, FINE, at_once, late, command,
+                                0.0)) == passes

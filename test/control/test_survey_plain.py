@@ -216,7 +216,7 @@ def test_reach_is_the_same_all_round(at):
 
 def test_there_is_room_for_all_that_may_be_near():
     """Every beam, three points of every cell of both layers, and every place of the fence."""
-    cells = [(0.25 * i + 0.02, 0.25 * j + 0.03) for i in range(-3, 3) for j in range(-3, 3)]
+    cells = [(0.25 * i + 0.02, 0.25 * j + 0.03) for i in range(-6, 6) for j in range(-6, 6)]
     pairs = [(x + d, y + d, 9.9) for x, y in cells for d in (0.0, 0.2)]
     fence = [(0.01 * k, 0.9) for k in range(700)]
     memory = remembered([(0.6, 0.1), (0.7, 0.1)], lidar=pairs, camera=pairs, fence=fence)
