@@ -50,7 +50,7 @@ def odom(milliseconds, x=0.0):
 
 
 def cmd(v):
-    return convert.twist_message(Command(v, 0.0), 5 * 10**18, 'base_link', True)
+    return convert.twist_message(Command(v, 0.0), 10**18, 'base_link', True)
 
 
 def times(drawing, path):
