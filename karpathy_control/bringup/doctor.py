@@ -43,6 +43,7 @@ MODULES = {'rclpy': 'ros-kilted-rclpy, or a sourced ROS 2 installation', 'cv2': 
            'onnxruntime': 'onnxruntime (or perception runtime: torch)',
            'onnx': 'onnx (or perception runtime: torch)'}
 OF_A_SIMULATION = ('sim', 'base_guard')  # a robot runs without them
+SIMULATED = ('/clock', 'sim/ground_truth', 'base/cmd_vel')  # and nobody writes these there
 SECURITY = ('ROS_SECURITY_KEYSTORE', 'ROS_SECURITY_STRATEGY', 'ROS_SECURITY_ENCLAVE_OVERRIDE')
 ENCLAVE_FILES = tuple(f'/{name}' for name in (
     'cert.pem', 'key.pem', 'identity_ca.cert.pem', 'permissions_ca.cert.pem', 'governance.p7s',
@@ -233,9 +234,6 @@ def check_security(base: Mapping[str, str], processes: Sequence[str] = ()) -> Ch
         return Check('security', False, f'asked for, but {len(lacking)} files are missing in '
                      f'{keystore}/enclaves, first {lacking[0]}', cure)
     return Check('security', True, f'enforced, keystore {keystore}')
-
-
-SIMULATED = ('/clock', 'sim/ground_truth', 'base/cmd_vel')  # on a robot nobody writes them
 
 
 def check_live(profile: str, seconds: float = 5.0) -> Check:

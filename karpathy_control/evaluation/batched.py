@@ -59,7 +59,8 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
         world = loop.world
         moved = np.linalg.norm(world.true_pose[:, :2] - start, axis=1) > MOVED
         np.minimum(waited, np.where(moved, world.time, np.inf), out=waited)
-        for slot in np.flatnonzero((world.time - seen >= TRACK - 1e-9) | outcome.done):
+        due = (world.time - seen >= TRACK - 1e-9) | outcome.done
+        for slot in np.flatnonzero(due & (running >= 0)):
             seen[slot] = world.time[slot]
             tracks[slot].append(_place(world.true_pose[slot]))
         lost = ((loop.true_error() > config.goal_tolerance + REACHED_ERROR)

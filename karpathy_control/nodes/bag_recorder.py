@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import rclpy
@@ -24,7 +22,7 @@ from karpathy_control.bringup.dds import own_ports
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.interfaces import Qos, Topic
 from karpathy_control.nodes.qos import message_type, profile, topic
-from karpathy_control.nodes.spin import EXIT_REFUSED, executor
+from karpathy_control.nodes.spin import EXIT_REFUSED, asked_to_end, executor
 
 FLUSH = 0.5  # s: what is older than this is whole on disk
 DEPTH = 200  # messages of a topic that may wait while the disk is busy
@@ -50,13 +48,18 @@ class BagRecorder(Node):
                                      self._keeper(name, row.type, offered), qos, raw=True)
         self.create_timer(FLUSH, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def finish(self, why: str = '') -> None:
+        """End the recording, for a reason or without one."""
+        if not self.finished.done():
+            self.finished.set_result(why)
+
     def _keeper(self, name: str, type_name: str, offered: Offered) -> Callable[[Any], None]:
         def keep(data: Any) -> None:
             if not self.finished.done():
                 try:
                     self._bag.write(name, type_name, offered, time.time_ns(), bytes(data))
                 except OSError as error:
-                    self.finished.set_result(str(error))
+                    self.finish(str(error))
         return keep
 
     def _tick(self) -> None:
@@ -64,10 +67,10 @@ class BagRecorder(Node):
             try:
                 self._bag.flush()
             except OSError as error:
-                self.finished.set_result(str(error))
+                self.finish(str(error))
                 return
             if time.monotonic() > self._end:
-                self.finished.set_result('')
+                self.finish()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,12 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with own_ports():
         node = BagRecorder(bag, rows, a.seconds)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if not node.finished.done():
-            node.finished.set_result('')
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
+    asked_to_end().add_done_callback(lambda asked: node.finish())
     print(f'recording {len(rows)} topics to {a.out}', flush=True)
     spinner = executor()
     spinner.add_node(node)

@@ -37,15 +37,12 @@ def executor() -> Executor:
     return EventsExecutor()
 
 
-def spin(nodes: Sequence[LoopNode]) -> None:
-    """Spin until SIGINT, SIGTERM or shutdown.
+def asked_to_end() -> Future[None]:
+    """Done once SIGINT or SIGTERM has come, which from now on do nothing else.
 
-    The signals end the spinning and nothing else: rclpy's own handlers would shut the context
-    down first, and the last zero of `control` could not be published any more. A second signal
-    (a terminal sends one to the whole group, the launcher another) changes nothing.
-
-    EventsExecutor.spin() waits without bound, which overflows a deadline in some builds and then
-    burns a core while it delivers nothing; a bounded wait does not.
+    rclpy's own handlers would shut the context down first, and the last zero of `control` could
+    not be published any more. A second signal (a terminal sends one to the whole group, the
+    launcher another) changes nothing.
     """
     asked: Future[None] = Future()
 
@@ -55,6 +52,16 @@ def spin(nodes: Sequence[LoopNode]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
+    return asked
+
+
+def spin(nodes: Sequence[LoopNode]) -> None:
+    """Spin until SIGINT, SIGTERM or shutdown.
+
+    EventsExecutor.spin() waits without bound, which overflows a deadline in some builds and then
+    burns a core while it delivers nothing; a bounded wait does not.
+    """
+    asked = asked_to_end()
     spinner = executor()
     for node in nodes:
         spinner.add_node(node)

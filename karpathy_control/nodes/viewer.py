@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -29,7 +27,7 @@ from karpathy_control.bringup.environment import bound
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.qos import message_type, profile, topic
-from karpathy_control.nodes.spin import EXIT_REFUSED, executor
+from karpathy_control.nodes.spin import EXIT_REFUSED, asked_to_end, executor
 from karpathy_control.viewing import scene
 from karpathy_control.viewing.page import Page
 
@@ -208,14 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(a: argparse.Namespace) -> int:
-    asked: Future[None] = Future()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if not asked.done():
-            asked.set_result(None)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
+    asked = asked_to_end()
     stream = rr.RecordingStream(APPLICATION)
     with contextlib.ExitStack() as stack:
         sinks: list[Any] = [] if a.save is None else [rr.FileSink(str(a.save))]
@@ -250,7 +241,7 @@ def _live(drawing: Drawing, a: argparse.Namespace, asked: Future[None]) -> None:
     asked.add_done_callback(lambda future: node.finish())
     spinner = executor()
     spinner.add_node(node)
-    while not node.finished.done() and not asked.done():  # bounded, see spin.spin
+    while not node.finished.done():  # bounded, see spin.spin
         spinner.spin_until_future_complete(node.finished, 1e6)
     node.destroy_node()
     rclpy.try_shutdown()

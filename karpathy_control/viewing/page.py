@@ -27,6 +27,7 @@ import rerun_cli
 from karpathy_control.contracts.config import ConfigError
 
 LOOPBACK = '127.0.0.1'
+_LOCAL = (LOOPBACK, 'localhost')
 START = 20.0  # s that rerun may take to start
 # The program itself: its Python wrapper would leave it behind when it is ended.
 _PROGRAM = Path(rerun_cli.__file__).with_name('rerun')
@@ -51,7 +52,7 @@ class Page:
     """rerun's server with its viewer, on `host` and `port`; a context manager.
 
     `bound` is a command that starts the one after it so that it ends with this process. Raises
-    ConfigError where rerun is not installed or does not start, or the port is taken.
+    ConfigError where rerun does not start or the port is taken.
     """
 
     def __init__(self, host: str, port: int, memory: str, bound: Sequence[str]) -> None:
@@ -60,27 +61,27 @@ class Page:
         settings.mkdir()
         (settings / 'analytics.json').write_text(json.dumps({
             'analytics_enabled': False, 'analytics_id': '', 'metadata': {}}))
-        self.stream_port, inner = _free_port(host), _free_port(LOOPBACK)
+        here = LOOPBACK if host == '0.0.0.0' else host  # where we find what listens there
+        self.stream_port, inner = _free_port(host), _free_port(host)
         try:
-            self._door = _Door(host, port, self.stream_port, inner)
+            self._door = _Door(host, port, self.stream_port, f'http://{here}:{inner}')
         except OSError as error:
             self._home.cleanup()
             raise ConfigError(f'--host {host} --port {port}: {error.strerror}; choose another '
                               'with --port') from None
         cors = () if host == LOOPBACK else ('--cors-allow-origin', 'http://*')
-        self._rerun = subprocess.Popen(
-            [*bound, str(_PROGRAM), '--serve-web', '--bind', host, '--port',
-             str(self.stream_port), '--web-viewer-port', str(inner), '--server-memory-limit',
-             memory, *cors],
-            env={**os.environ, 'XDG_CONFIG_HOME': self._home.name}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True)  # a Ctrl-C in the terminal is for us alone
-        # rerun's viewer listens where its stream does
-        self._door.inner = f'http://{LOOPBACK if host == "0.0.0.0" else host}:{inner}'
+        self._log = Path(self._home.name) / 'log'  # a pipe that nobody reads would fill up
+        with self._log.open('w') as log:
+            self._rerun = subprocess.Popen(
+                [*bound, str(_PROGRAM), '--serve-web', '--bind', host, '--port',
+                 str(self.stream_port), '--web-viewer-port', str(inner), '--server-memory-limit',
+                 memory, *cors],
+                env={**os.environ, 'XDG_CONFIG_HOME': self._home.name}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=log,
+                start_new_session=True)  # a Ctrl-C in the terminal is for us alone
         self._wait()
         threading.Thread(target=self._door.serve_forever, daemon=True).start()
-        self.stream = f'rerun+http://{LOOPBACK if host == "0.0.0.0" else host}:' \
-                      f'{self.stream_port}/proxy'
+        self.stream = f'rerun+http://{here}:{self.stream_port}/proxy'
         self.url = f'http://{host}:{self._door.server_address[1]}/'
 
     def _wait(self) -> None:
@@ -92,17 +93,14 @@ class Page:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
         self._rerun.kill()
-        _, said = self._rerun.communicate()
+        said = self._log.read_text(errors='replace').strip().splitlines()
         self.close()
-        last = (said or '').strip().splitlines()
-        raise ConfigError(f'rerun did not start: {last[-1] if last else "no word from it"}')
+        raise ConfigError(f'rerun did not start: {said[-1] if said else "no word from it"}')
 
     def close(self) -> None:
         """End the servers."""
         self._rerun.terminate()
         self._rerun.wait()
-        if self._rerun.stderr is not None:
-            self._rerun.stderr.close()
         self._door.server_close()
         self._home.cleanup()
 
@@ -125,11 +123,11 @@ class _Door(ThreadingHTTPServer):
     """Passes the files of rerun's viewer on, under the policy."""
 
     daemon_threads = True
-    inner = ''
 
-    def __init__(self, host: str, port: int, stream_port: int, inner: int) -> None:
+    def __init__(self, host: str, port: int, stream_port: int, inner: str) -> None:
         self.stream_port = stream_port
-        self.inner = f'http://{LOOPBACK}:{inner}'
+        self.inner = inner  # address of rerun's own server
+        self.known = _LOCAL if host == LOOPBACK else None
         super().__init__((host, port), _Pass)
 
 
@@ -142,6 +140,9 @@ class _Pass(BaseHTTPRequestHandler):
         """Send the browser to the stream, or a file of the viewer."""
         host = urllib.parse.urlsplit(f'//{self.headers.get("Host", LOOPBACK)}').hostname
         host = host or LOOPBACK
+        if self.server.known is not None and host not in self.server.known:
+            self.send_error(403)  # another site's name was made to mean this machine
+            return
         where = urllib.parse.urlsplit(self.path)
         if where.path == '/' and 'url=' not in where.query:
             self.send_response(302)

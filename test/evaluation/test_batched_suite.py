@@ -297,6 +297,11 @@ def test_the_track_is_that_of_the_episode():
     track = np.array(result.track)
     assert len(track) == 2 + int(result.time / 0.2 - 1e-6)
     assert track[0] == pytest.approx([-1.0, 0.0]) and np.hypot(*(track[-1] - (1, 0))) < 0.5
+    near = replace(WORLD, start=Pose2(-0.2, 0.0, 0.0))  # it ends while the other one drives on
+    both = run(Suite('test', [WORLD, near], [Episode(0, 0, 5), Episode(1, 0, 5)], USUAL), guidance,
+               ControlConfig(), PolicyConfig())
+    assert both[1].time < both[0].time - 0.5
+    assert [len(r.track) for r in both] == [2 + int(r.time / 0.2 - 1e-6) for r in both]
     steps = np.linalg.norm(np.diff(track, axis=0), axis=1)
     assert steps.max() <= 0.2 * ROBOT.max_speed * 1.05
 

@@ -64,6 +64,16 @@ def test_the_policy_names_this_machine_alone():
                        'blob:', 'http://127.0.0.1:4321'}
 
 
+def test_a_foreign_name_for_this_machine_is_refused(page):
+    request = urllib.request.Request(page.url + '?url=x', headers={'Host': 'evil.example'})
+    with pytest.raises(urllib.error.HTTPError) as found:
+        urllib.request.urlopen(request)
+    assert found.value.code == 403
+    request.add_header('Host', 'localhost:9090')
+    with urllib.request.urlopen(request) as answer:
+        assert 'http://localhost:' in answer.headers['Content-Security-Policy']
+
+
 def test_what_is_not_there_is_404(page):
     with pytest.raises(urllib.error.HTTPError) as found:
         urllib.request.urlopen(page.url + 'nothing')
