@@ -20,17 +20,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import RobotProfile, load_profile
-from karpathy_control.contracts.card import WeightsError
+from karpathy_control.contracts.card import WeightsError, sha256_of
 from karpathy_control.contracts.config import (
     ConfigError,
     ControlConfig,
     PolicyConfig,
     RobotConfig,
+    SimConfig,
     changed,
+    from_mapping,
     to_mapping,
 )
 from karpathy_control.evaluation import batched, mujoco_suite
+from karpathy_control.evaluation.inprocess import LoopConfig
 from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.evaluation.policies import GUIDANCE, NAMES, SHIPPED, load_policy
 from karpathy_control.evaluation.suite_report import write_suite_report
@@ -44,8 +48,9 @@ from karpathy_control.evaluation.suites import (
     paired,
     report,
 )
+from karpathy_control.worlds import variation
 from karpathy_control.worlds.files import write_worlds
-from karpathy_control.worlds.variation import Variation, from_mapping
+from karpathy_control.worlds.variation import Variation
 
 ABLATIONS = ('reflex', *batched.PARTS_OF_LOOP)
 
@@ -77,6 +82,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='a parameter of the robot, as fault_budget=0.3; 0 is the default of '
                         'fault_budget here, whatever the profile says')
+    parser.add_argument('--sim', action='append', default=[], metavar='NAME=VALUE',
+                        help='a parameter of the simulator in MuJoCo, as lidar.beams=90, '
+                        'camera.depth=false or imu.enabled=false')
+    parser.add_argument('--encoder', type=Path, help='weight file of the encoder in MuJoCo; '
+                        'default: the shipped one')
     parser.add_argument('--vary', type=_range, action='append', default=[],
                         metavar='NAME=LOW:HIGH', help='what episodes in the batched world draw '
                         'evenly, in place of the usual: '
@@ -99,6 +109,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error('--run: only --world mujoco keeps its episodes')
     if args.world == 'mujoco' and args.vary:
         parser.error('--vary: only --world batched draws these')
+    if args.world == 'batched' and (args.sim or args.encoder):
+        parser.error('--sim, --encoder: only --world mujoco has them')
     args.vary = dict(args.vary)
     if 'reflex' in args.ablate:
         args.policy = GUIDANCE
@@ -139,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                            + shlex.join(argv if argv is not None else sys.argv[1:]), args.policy)
     print(json.dumps({
         'suite': args.suite, 'part': args.part, 'world': args.world, 'policy': args.policy,
-        'ablated': args.ablate, 'varied': args.vary,
+        'ablated': args.ablate, 'varied': args.vary, 'sim': args.sim,
         'worlds': len({e.world for e in suite.episodes}), 'score': None,
         **told[args.policy], 'seconds': round(time.monotonic() - started, 1),
         'failures': [{'world': suite.worlds[e.world].family, 'seed': suite.worlds[e.world].seed,
@@ -158,26 +170,30 @@ def _drive(args: argparse.Namespace, suite: Suite, profile: RobotProfile, robot:
         config = replace(PolicyConfig(), robot=robot)
         return batched.compare(
             suite, {name: load_policy(name, robot, args.device) for name in names},
-            replace(ControlConfig(), robot=robot), config, from_mapping(args.vary),
+            replace(ControlConfig(), robot=robot), config, variation.from_mapping(args.vary),
             ablate=args.ablate)
     if profile.description is None:
         raise ConfigError(f'--robot {profile.name}: it has no description, which MuJoCo needs')
+    parts = LoopConfig(sim=from_mapping(SimConfig, changed({}, args.sim)))
+    encoder = args.encoder or find('weights', 'encoder.safetensors')
     found = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for name in names:
             task = progress.add_task(f'{suite.name}: {name}', total=len(suite.episodes))
             found[name] = mujoco_suite.run(
-                mujoco_suite.Job(suite, name, profile, robot, args.device), workers=args.workers,
-                ledger=Ledger(args.run, _identity(args, robot), _file_name(name)),
+                mujoco_suite.Job(suite, name, profile, robot, encoder, args.device, parts),
+                workers=args.workers,
+                ledger=Ledger(args.run, _identity(args, robot, encoder), _file_name(name)),
                 advanced=lambda n, task=task: progress.update(  # type: ignore[misc]
                     task, completed=n))
     return found
 
 
-def _identity(args: argparse.Namespace, robot: RobotConfig) -> dict[str, object]:
+def _identity(args: argparse.Namespace, robot: RobotConfig, encoder: Path) -> dict[str, object]:
     """What must be the same for a run to be gone on with."""
     return {'suite': args.suite, 'part': args.part, 'seed': args.seed,
-            'episodes': args.episodes, 'worlds': str(args.worlds), 'robot': to_mapping(robot)}
+            'episodes': args.episodes, 'worlds': str(args.worlds), 'robot': to_mapping(robot),
+            'sim': args.sim, 'encoder': sha256_of(encoder)}
 
 
 def _file_name(policy: str) -> str:

@@ -85,7 +85,6 @@ class InProcessLoop:
         """
         self._delays = delays or Delays(config.sim.seed)
         self._acted = 0  # ns: nothing acts before what came before it
-        self._config = config
         self.world = MujocoWorld(world, config.sim, robot)
         self._start = world.start
         self._sensor = SensorPipeline(config.sensor)
@@ -97,11 +96,13 @@ class InProcessLoop:
         self._pending: list[tuple[int, Observation, Entities, Action]] = []
         self._goal: tuple[float, float] | None = None
         self._next_tick = 0
-        rates = {'odometry': config.sim.odometry.rate, 'imu': config.sim.imu.rate,
-                 'lidar': config.sim.lidar.rate, 'camera': config.sim.camera.rate}
-        self._periods = {name: round(NANOSECONDS / rate) for name, rate in rates.items()}
-        self._due = dict.fromkeys(rates, 0)
-        self._due['lidar'] = self._periods['lidar'] // 2
+        sensors = {name: getattr(config.sim, name)
+                   for name in ('odometry', 'imu', 'lidar', 'camera')}
+        self._periods = {name: round(NANOSECONDS / sensor.rate)
+                         for name, sensor in sensors.items() if sensor.enabled}
+        self._due = dict.fromkeys(self._periods, 0)
+        if 'lidar' in self._due:
+            self._due['lidar'] = self._periods['lidar'] // 2
         self._due['clock'], self._periods['clock'] = 0, CLOCK
 
     def close(self) -> None:
@@ -186,17 +187,15 @@ class InProcessLoop:
         self._control.on_imu(sample, stamp)
 
     def _on_lidar(self, stamp: int) -> None:
-        if self._config.sim.lidar.enabled:
-            scan = self.world.lidar()
-            self._sensor.on_scan(scan, stamp)
-            self._control.on_scan(scan, stamp)
+        scan = self.world.lidar()
+        self._sensor.on_scan(scan, stamp)
+        self._control.on_scan(scan, stamp)
 
     def _on_camera(self, stamp: int) -> None:
-        if self._config.sim.camera.enabled:
-            image, depth = self.world.camera()
-            if depth is not None:
-                self._sensor.on_depth(depth, stamp)
-            self._sensor.on_image(image, stamp)
+        image, depth = self.world.camera()
+        if depth is not None:
+            self._sensor.on_depth(depth, stamp)
+        self._sensor.on_image(image, stamp)
 
     def _decide(self, observation: Observation) -> None:
         """Perception and policy on one set; the result acts a drawn delay after its stamp."""

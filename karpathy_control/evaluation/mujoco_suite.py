@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
+from pathlib import Path
 
-from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import RobotProfile
 from karpathy_control.contracts.config import RobotConfig, from_mapping
 from karpathy_control.evaluation.batched import MOVED
@@ -43,6 +43,7 @@ class Job:
     policy: str  # a name that evaluation.policies knows
     profile: RobotProfile
     robot: RobotConfig
+    encoder: Path  # weight file
     device: str = 'cpu'
     config: LoopConfig = field(default_factory=LoopConfig)
 
@@ -93,8 +94,7 @@ def episode(job: Job, number: int) -> Result:
     other = (None if actor is not None or job.policy == GUIDANCE
              else load_policy(job.policy, job.robot, job.device))
     loop = InProcessLoop(world, job.config.with_robot(job.robot, e.seed % _SEEDS),
-                         _description(job.profile.description), find(
-                             'weights', 'encoder.safetensors'), actor, instead=other)
+                         _description(job.profile.description), job.encoder, actor, instead=other)
     try:
         found = loop.drive(world.goals[0], protocol.episode_time, protocol.reach)
     finally:

@@ -334,6 +334,19 @@ def test_mujoco_suite_drives_the_same_legs_through_the_code_of_the_nodes(capsys)
     assert found[0]['time_s'] == found[1]['time_s'] < found[2]['time_s'] / 1.5
 
 
+def test_a_sensor_of_the_simulator_can_be_another_or_missing(capsys):
+    arguments = ['--suite', 'open', '--world', 'mujoco', '--policy', 'guidance', '--against', '',
+                 '--episodes', '1']
+    for extra, arrives in (['lidar.beams=90', 'camera.depth=false'], 1.0), (
+            ['odometry.enabled=false'], 0.0):
+        assert evaluate.main(arguments + [part for v in extra for part in ('--sim', v)]) == 0
+        found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+        assert found['success'] == arrives and found['sim'] == extra and not found['contacts']
+    with pytest.raises(SystemExit):
+        evaluate.main(['--sim', 'lidar.beams=90'])
+    assert 'only --world mujoco has them' in capsys.readouterr().err
+
+
 def test_any_number_of_workers_finds_the_same(capsys):
     arguments = ['--suite', 'generated', '--world', 'mujoco', '--policy', 'straight',
                  '--against', '', '--episodes', '3', '--seed', '4']
@@ -365,9 +378,11 @@ def test_a_run_in_mujoco_goes_on_where_it_was_cut_off(tmp_path, capsys, monkeypa
 
 
 @pytest.mark.parametrize(('extra', 'said'), [
-    (['--set', 'max_speed'], "--set 'max_speed': it takes NAME=VALUE"),
+    (['--set', 'max_speed'], "'max_speed' is not accepted; it takes NAME=VALUE"),
     (['--set', 'max_speed=9'], 'max_speed: 9.0 is out of range'),
     (['--set', 'wings=2'], "unknown parameter 'wings'"),
+    (['--world', 'mujoco', '--sim', 'lidar.beams=1'], 'lidar.beams: 1 is out of range'),
+    (['--world', 'mujoco', '--encoder', 'nowhere.safetensors'], 'nowhere.safetensors'),
     (['--world', 'mujoco', '--robot', 'generic'], '--robot generic: it has no description'),
 ])
 def test_a_robot_that_is_not_accepted_is_refused(capsys, extra, said):

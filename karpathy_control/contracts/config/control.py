@@ -21,7 +21,7 @@ class GateConfig:
                                         unit='rad/rad', minimum=0.0, maximum=0.2, live=True)
     reaction_time: float = parameter(0.12, 'input age + compute + actuation before a command '
                                      'acts', unit='s', minimum=0.02, maximum=1.0, live=True)
-    start_radius: float = parameter(0.33, 'disc about the base origin that is declared free of '
+    start_radius: float = parameter(0.36, 'disc about the base origin that is declared free of '
                                     'unknown space', unit='m', minimum=0.0, maximum=2.0)
     obstacle_speed: float = parameter(0.0, 'bound on the approach speed of obstacles', unit='m/s',
                                       minimum=0.0, maximum=5.0, live=True)

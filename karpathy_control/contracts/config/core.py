@@ -175,7 +175,7 @@ def changed(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
     for change in changes:
         name, found, text = change.partition('=')
         if not found:
-            raise ConfigError(f'--set {change!r}: it takes NAME=VALUE')
+            raise ConfigError(f'{change!r} is not accepted; it takes NAME=VALUE')
         try:
             result[name] = json.loads(text)
         except json.JSONDecodeError:
