@@ -37,7 +37,7 @@ class Augmentation:
     beam_drop: float = 0.03  # largest share of beams that return nothing
     no_image: float = 0.1
     no_depth: float = 0.5
-    no_scan: float = 0.1
+    no_scan: float = 0.2  # the camera must not learn to copy the lidar
     no_imu: float = 0.15
     no_past: float = 0.1
     masked: float = 0.5  # share of frames with hidden patches and sectors

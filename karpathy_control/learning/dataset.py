@@ -25,12 +25,14 @@ from karpathy_control.contracts.config import RobotConfig, SimConfig, from_mappi
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.contracts.layout import scan_bearings
 from karpathy_control.contracts.types import Command, FloatArray, Pose2, State
+from karpathy_control.contracts.world import Box, World
 from karpathy_control.learning.labels import CameraLabels, sector_labels
 from karpathy_control.perception.encoder import PAST_AGES
 from karpathy_control.perception.history import History
 from karpathy_control.sensing.align import ImuHistory, OdometryHistory
 from karpathy_control.sensing.preprocess import ImageWarp
 from karpathy_control.sensing.resample import ScanResampler
+from karpathy_control.worlds.free_space import clearance_at
 from karpathy_control.worlds.generators import generate
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.robot import RobotDescription, load_robot
@@ -48,6 +50,10 @@ CYCLE = ('mixed', 'low', 'moving', 'cylinders', 'mixed', 'low', 'moving', 'corri
 LIDARS = ((720, 4.71239), (360, 4.71239), (1080, 4.71239), (360, 2 * math.pi), (247, 4.18879),
           (720, math.pi), (90, 2 * math.pi))  # beams and field of view, rad
 _AHEAD = np.abs(scan_bearings()) < math.radians(35.0)
+
+FURNISHED = 0.7  # share of worlds with more low and hanging boxes than their family has
+ROOM = 0.15  # m between such a box and what stands already
+START_ROOM = 0.8  # m around the start
 
 Frames = dict[str, NDArray]
 
@@ -67,8 +73,8 @@ class Wander:
         clear = float(np.min(ahead, initial=np.inf, where=np.isfinite(ahead)))
         self._left -= 1
         if touching:
-            self._command = Command(-0.3, float(rng.uniform(-1.0, 1.0)))
-            self._left = 4
+            self._command = Command(-0.3, float(rng.choice((-1.0, 1.0)) * rng.uniform(0.5, 1.5)))
+            self._left = 6
         elif self._left <= 0 or (clear < 0.6 and self._command.v > 0.3):
             near = clear < 0.9 and rng.random() < 0.8
             v = float(rng.uniform(-0.2, 0.1) if near else rng.uniform(0.2, 1.2))
@@ -79,6 +85,30 @@ class Wander:
         return self._command
 
 
+def furnish(world: World, rng: Generator) -> World:
+    """The world with low and hanging boxes at random free places, in FURNISHED of the cases.
+
+    They are what only the camera shows, and rare in most families. A way through is not kept.
+    """
+    boxes = list(world.boxes)
+    if rng.random() < FURNISHED:
+        x_min, y_min, x_max, y_max = world.bounds
+        for _ in range(int(rng.integers(12, 40))):
+            x, y = rng.uniform(x_min, x_max), rng.uniform(y_min, y_max)
+            half_x, half_y = rng.uniform(0.04, 0.4, 2)
+            reach = math.hypot(half_x, half_y)
+            clear = clearance_at(np.array(x), np.array(y), world.cylinders, boxes)
+            if (clear < reach + ROOM
+                    or math.hypot(x - world.start.x, y - world.start.y) < reach + START_ROOM):
+                continue
+            low = rng.random() < 0.6
+            bottom = 0.0 if low else rng.uniform(0.32, 0.46)
+            top = rng.uniform(0.07, 0.28) if low else bottom + rng.uniform(0.04, 0.4)
+            boxes.append(Box(float(x), float(y), float(half_x), float(half_y),
+                             float(rng.uniform(-math.pi, math.pi)), float(bottom), float(top)))
+    return replace(world, boxes=tuple(boxes))
+
+
 def robot_config(robot: RobotDescription) -> RobotConfig:
     """The robot's parameters as the nodes get them."""
     values = {name.removeprefix('robot.'): value
@@ -87,8 +117,9 @@ def robot_config(robot: RobotDescription) -> RobotConfig:
 
 
 def record_world(family: str, seed: int, frames: int, robot: RobotDescription) -> Frames:
-    """Drive through one world and record `frames` frames, one every 0.4 s.
+    """Drive through one world and record `frames` frames, one every 0.4 s unless it touches.
 
+    What touches something may have climbed on it, and then no longer stands upright.
     Returns arrays with the frame as first axis: image, depth, scan, past, past_age, imu, history,
     camera_pose (inputs) and sectors, camera (labels), pose (world frame), origin (family, seed).
     """
@@ -98,7 +129,7 @@ def record_world(family: str, seed: int, frames: int, robot: RobotDescription) -
         'seed': seed, 'physics_step': STEP, 'camera.depth_noise': 0.0, 'lidar.beams': beams,
         'lidar.fov': min(fov, 6.2831853), 'lidar.noise': float(rng.uniform(0.003, 0.02))})
     body = robot_config(robot)
-    world = generate(family, seed)
+    world = furnish(generate(family, seed), rng)
     world = replace(world, start=Pose2(world.start.x, world.start.y,
                                        float(rng.uniform(-math.pi, math.pi))))
     sim = MujocoWorld(world, config, robot)
@@ -116,7 +147,8 @@ def record_world(family: str, seed: int, frames: int, robot: RobotDescription) -
         ranges = None
         if step % SCAN_STEPS == 0:
             ranges = resampler(sim.lidar(), sim.stamp).ranges
-        if step % FRAME_STEPS == 0 and step >= FRAME_STEPS and ranges is not None:
+        if (step % FRAME_STEPS == 0 and step >= FRAME_STEPS and ranges is not None
+                and not sim.in_contact):
             state = odom.at(sim.stamp, 0.1)
             assert state is not None
             frame = _frame(sim, state, ranges, history, warp, labels, body)

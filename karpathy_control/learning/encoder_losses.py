@@ -28,6 +28,8 @@ from karpathy_control.perception.encoder import (
 CLASS_WEIGHTS = (0.7, 0.7, 2.5, 2.5, 2.0)  # free static low overhang moving: rare ones count more
 FAR_WEIGHT = 0.3  # of a distance beyond PRESENT_WITHIN
 STILL_WEIGHT = 0.3  # of the velocity of what stands still
+HIDDEN_WEIGHT = 4.0  # of a camera range that the lidar does not show: rare, and all that counts
+SHOWN_WITHIN = 0.2  # m: a beam this near to a camera range shows the same thing
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class LossWeights:
     velocity: float = 1.0
     classes: float = 0.5
     camera_presence: float = 1.0
-    camera_distance: float = 0.5
+    camera_distance: float = 1.0
     embedding: float = 0.3
     patches: float = 0.1
     beams: float = 0.2
@@ -69,6 +71,15 @@ def laplace(log_range: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
     return (log_range - target).abs() * torch.exp(-log_scale) + log_scale
 
 
+def shown_by_lidar(scan: Tensor, camera: Tensor) -> Tensor:
+    """Which camera ranges a beam of their sector shows too.
+
+    Shape: (B, SCAN_BEAMS) m, (B, S, SUB_BINS) m -> (B, S, SUB_BINS) bool.
+    """
+    beams = scan.view(-1, SECTORS, BEAMS, 1)
+    return ((beams - camera.unsqueeze(2)).abs() <= SHOWN_WITHIN).any(2)
+
+
 def losses(decoded: Decoded, batch: Batch, decoders: Decoders) -> dict[str, Tensor]:
     """Every named term, unweighted."""
     label, asked = batch.sectors, batch.asked.float()
@@ -93,7 +104,8 @@ def losses(decoded: Decoded, batch: Batch, decoders: Decoders) -> dict[str, Tens
         'velocity': _mean(speed_error, speed_weight),
         'classes': _mean(_class_error(decoded.classes, kind, decoders), asked),
     }
-    terms |= _camera_losses(decoded.camera, batch.camera)
+    terms |= _camera_losses(decoded.camera, batch.camera,
+                            shown_by_lidar(batch.inputs.scan, batch.camera))
     terms['embedding'] = _embedding_loss(decoded.embedding, batch, decoders, asked, near,
                                          log_distance, kind)
     beams = encode_scan(batch.inputs.scan).view(-1, SECTORS, BEAMS, 5)
@@ -111,11 +123,12 @@ def _class_error(logits: Tensor, kind: Tensor, decoders: Decoders) -> Tensor:
                             reduction='none')
 
 
-def _camera_losses(camera: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Camera sub-bins. Shapes: (B, S, SUB_BINS, 3) and (B, S, SUB_BINS) m."""
-    asked = (~torch.isnan(target)).float()
+def _camera_losses(camera: Tensor, target: Tensor, shown: Tensor) -> dict[str, Tensor]:
+    """Camera sub-bins. Shapes: (B, S, SUB_BINS, 3), (B, S, SUB_BINS) m and (B, S, SUB_BINS)."""
     finite = torch.isfinite(target)
-    weight = finite * torch.where(target <= PRESENT_WITHIN, 1.0, FAR_WEIGHT)
+    hidden = torch.where(finite & ~shown & (target <= PRESENT_WITHIN), HIDDEN_WEIGHT, 1.0)
+    asked = (~torch.isnan(target)) * hidden
+    weight = finite * torch.where(target <= PRESENT_WITHIN, 1.0, FAR_WEIGHT) * hidden
     log_target = torch.where(finite, target, 1.0).clamp(min=0.05).log()
     presence = fn.binary_cross_entropy_with_logits(
         camera[..., 0], present_target(target), reduction='none')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,13 +14,14 @@ from torch import Tensor
 from karpathy_control.contracts.layout import ENTITY_CLASSES, IMAGE_HEIGHT, IMAGE_WIDTH
 from karpathy_control.contracts.types import CameraModel
 from karpathy_control.learning.augment import Augmentation, Batch, FrameSet, evaluation
-from karpathy_control.learning.encoder_losses import laplace_interval
+from karpathy_control.learning.encoder_losses import laplace_interval, shown_by_lidar
 from karpathy_control.perception.camera_scan import scan_from_depth
 from karpathy_control.perception.encoder import PRESENT_WITHIN, SUB_BINS, Decoded, Encoder
 from karpathy_control.sensing.depth_filter import DepthFilter
 from karpathy_control.sensing.preprocess import virtual_model
 
 NEAR, CLOSE = 3.0, 2.0  # m: range error is judged within NEAR, recall within CLOSE
+PHANTOM = 1.25  # times as far off is what was there, of what was not
 THRESHOLD = 0.5  # confidence from which something counts as said
 BAND = (0.04, 0.5)  # m, heights that count; the defaults of RobotConfig
 
@@ -51,27 +53,60 @@ def _median(values: NDArray) -> float | None:
     return _round(float(np.median(values))) if len(values) else None
 
 
+def calibrate(encoder: Encoder, frames: FrameSet, share: float = 0.9) -> dict[str, float]:
+    """Widen or narrow the stated spreads so that intervals of `share` hold that share.
+
+    A constant is added to the two outputs of the log spread, found on obstacles within NEAR, half
+    of them without depth. Returns what the spreads were multiplied by.
+    """
+    ratios: dict[str, list[Tensor]] = {'sectors': [], 'camera': []}
+    for depth in (False, True):
+        for decoded, batch in run(encoder, frames, evaluation(depth)):
+            for name, guess, scale, true, asked in (
+                    ('sectors', decoded.log_range, decoded.log_scale, batch.sectors[..., 0],
+                     batch.asked),
+                    ('camera', decoded.camera[..., 1], decoded.camera[..., 2], batch.camera,
+                     torch.isfinite(batch.camera))):
+                counts = asked & (true <= NEAR)
+                error = (guess - true.clamp(min=0.05).log()).abs()
+                ratios[name].append((error / scale.clamp(-5.0, 2.0).exp())[counts])
+    factors = {name: float(np.quantile(_join(values), share)) / laplace_interval(share)
+               for name, values in ratios.items()}
+    with torch.no_grad():
+        for name, bias, index in (('sectors', 'head.2.bias', 3),
+                                  ('camera', 'camera_head.out.bias', 2)):
+            encoder.get_parameter(bias)[index] += math.log(factors[name])
+    return {name: _round(factor) for name, factor in factors.items()}
+
+
 def camera_metrics(encoder: Encoder, frames: FrameSet, depth: bool) -> dict[str, Any]:
     """The learned camera ranges, by sub-bin of 2.5 degrees."""
-    confidence, log_range, log_scale, truth = [], [], [], []
+    confidence, log_range, log_scale, truth, shown = [], [], [], [], []
     for decoded, batch in run(encoder, frames, evaluation(depth)):
         confidence.append(torch.sigmoid(decoded.camera[..., 0]))
         log_range.append(decoded.camera[..., 1])
         log_scale.append(decoded.camera[..., 2].clamp(-5.0, 2.0))
         truth.append(batch.camera)
+        shown.append(shown_by_lidar(batch.inputs.scan, batch.camera))
     p, guess, scale, true = map(_join, (confidence, log_range, log_scale, truth))
     asked, finite = ~np.isnan(true), np.isfinite(true)
-    near = finite & (np.where(finite, true, np.inf) <= NEAR)
+    distance = np.where(finite, true, np.inf)
+    near, close = distance <= NEAR, distance <= CLOSE
+    hidden = finite & (_join(shown) < 0.5)  # what the lidar does not show
     said = p >= THRESHOLD
-    present = np.where(finite, true, np.inf) <= PRESENT_WITHIN
+    present = distance <= PRESENT_WITHIN
     log_true = np.log(np.where(finite, true, 1.0))
     error = np.abs(guess - log_true)
     relative = np.abs(np.exp(guess - log_true) - 1.0)
     return {
         'median_relative_error_3m': _median(relative[near & said]),
         'p90_relative_error_3m': _round(float(np.quantile(relative[near & said], 0.9))),
-        'recall_2m': _share(said, finite & (np.where(finite, true, np.inf) <= CLOSE)),
+        'recall_2m': _share(said, close),
         'recall_5m': _share(said, present),
+        'hidden_median_relative_error_3m': _median(relative[near & hidden & said]),
+        'hidden_recall_2m': _share(said, close & hidden),
+        'phantoms_2m': _share(said & (np.exp(guess) < np.minimum(CLOSE, distance / PHANTOM)),
+                              asked),
         'false_positive_share': _share(said, asked & ~present),
         'brier_skill': _brier_skill(p[asked], present[asked]),
         'interval90_coverage_3m': _share(error <= laplace_interval(0.9) * np.exp(scale), near),

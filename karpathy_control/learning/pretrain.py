@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
@@ -28,7 +28,7 @@ from karpathy_control.contracts.card import write_card
 from karpathy_control.learning import checkpoints, dataset, novelty
 from karpathy_control.learning.augment import Augmentation, FrameSet, evaluation
 from karpathy_control.learning.encoder_losses import Decoders, LossWeights, losses, total
-from karpathy_control.learning.encoder_metrics import all_metrics, run
+from karpathy_control.learning.encoder_metrics import all_metrics, calibrate, run
 from karpathy_control.perception.encoder import Encoder, EncoderShape
 from karpathy_control.perception.runtime import load_encoder
 
@@ -280,11 +280,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def finish(best: Path, out: Path, sets: dict[str, FrameSet], trainer: Trainer) -> dict[str, Any]:
-    """Put the best weights in place with a card of figures from the test worlds."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(best.read_bytes())
+    """Calibrate the best weights and put them in place, with a card of figures on test worlds."""
     settings = trainer.settings
     shape = trainer.encoder.shape.to_dict()
+    trained = Encoder(trainer.encoder.shape).to(trainer.device)
+    trained.load_state_dict({name: tensor.float() for name, tensor in load_file(best).items()})
+    spread = calibrate(trained, sets['validation'])
+    export(trained, out)
     command = 'karpathy-control train encoder ' + ' '.join(
         f'--{name.replace("_", "-")} {value}' for name, value in asdict(settings).items())
     write_card(out, 'encoder', shape, command, settings.seed, source_commit(), {})
@@ -292,7 +294,8 @@ def finish(best: Path, out: Path, sets: dict[str, FrameSet], trainer: Trainer) -
     pose = sets['test'].camera_pose()
     metrics = all_metrics(encoder, sets['test'], pose)
     novelty.fit(out, sets['train'], sets['validation'], command)
-    metrics |= {'parameters': sum(p.numel() for p in encoder.parameters()),
+    metrics |= {'spread_factor': spread,
+                'parameters': sum(p.numel() for p in encoder.parameters()),
                 'bytes': out.stat().st_size, 'best_epoch': trainer.best_epoch,
                 'validation_loss': round(trainer.best, 5),
                 'train_frames': len(sets['train']), 'train_seconds': round(trainer.seconds)}

@@ -11,6 +11,8 @@ from karpathy_control.contracts.layout import (
 )
 from karpathy_control.learning import dataset
 from karpathy_control.perception.encoder import BEAMS
+from karpathy_control.worlds.free_space import clearance_at
+from karpathy_control.worlds.generators import generate
 from karpathy_control.worlds.robot import load_robot
 
 
@@ -50,6 +52,23 @@ def test_labels_agree_with_the_measured_scan(frames):
     assert both.sum() > 50
     assert np.median(np.abs(near[both] - label[both])) < 0.03
     assert np.mean(np.abs(near[both] - label[both]) < 0.15) > 0.95
+
+
+def test_furniture_stands_free_and_off_the_start():
+    furnished = 0
+    for seed in range(40):
+        world = generate('open', 100_000 + seed)
+        more = dataset.furnish(world, np.random.default_rng(seed)).boxes
+        assert more[:len(world.boxes)] == world.boxes
+        furnished += len(more) > len(world.boxes)
+        for i in range(len(world.boxes), len(more)):
+            box = more[i]
+            reach = np.hypot(box.half_x, box.half_y)
+            gap = clearance_at(np.array(box.x), np.array(box.y), world.cylinders, more[:i])
+            assert gap >= reach + dataset.ROOM
+            assert np.hypot(box.x - world.start.x, box.y - world.start.y) > reach + 0.7
+            assert box.top <= 0.29 or box.bottom >= 0.31  # below or above the lidar at 0.305 m
+    assert 20 <= furnished <= 36  # 0.7 of 40 is 28, with three standard deviations of 2.9
 
 
 def test_splits_are_disjoint():

@@ -14,8 +14,10 @@ from karpathy_control.learning.encoder_losses import (
     LossWeights,
     laplace_interval,
     losses,
+    shown_by_lidar,
     total,
 )
+from karpathy_control.learning.encoder_metrics import calibrate
 from karpathy_control.perception.encoder import Encoder, EncoderShape
 from karpathy_control.perception.runtime import load_encoder
 
@@ -129,6 +131,28 @@ def test_every_loss_has_a_weight_and_a_gradient(frames):
     silent = [name for name, p in encoder.named_parameters() if p.grad is None]
     assert silent == []
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters() if p.grad is not None)
+
+
+def test_what_the_lidar_shows_too():
+    scan = torch.full((1, 360), math.inf)
+    scan[0, 180:190] = 2.0  # sector 18 whole; 19 has nothing
+    scan[0, 200] = 3.0  # one beam of sector 20
+    camera = torch.full((1, 36, 4), math.nan)
+    camera[0, 18] = torch.tensor([2.1, 1.9, 1.5, math.inf])
+    camera[0, 19] = 2.0
+    camera[0, 20] = 3.15
+    shown = shown_by_lidar(scan, camera)[0]
+    assert shown[18].tolist() == [True, True, False, False]
+    assert not shown[19].any() and shown[20].all() and int(shown.sum()) == 6
+
+
+def test_calibrated_intervals_hold_what_they_say(frames):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(width=32, layers=1))
+    factors = calibrate(encoder, frames)
+    assert set(factors) == {'sectors', 'camera'} and min(factors.values()) > 0.0
+    again = calibrate(encoder, frames)  # nothing is left to correct
+    assert again == pytest.approx({'sectors': 1.0, 'camera': 1.0}, abs=0.02)
 
 
 def test_laplace_interval():
