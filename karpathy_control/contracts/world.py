@@ -91,6 +91,26 @@ class Mover:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Someone who walks from waypoint to waypoint and round again, and gives way (worlds.social).
+
+    An upright cylinder. Where it is depends on where the robot goes, so only a simulator knows it.
+    """
+
+    waypoints: tuple[tuple[float, float], ...]  # m, world; at least two, the first is the start
+    speed: float  # m/s that it likes to walk at
+    radius: float  # m
+    top: float = 1.7  # m above the floor
+    attentive: bool = True  # whether it minds the robot
+
+    def __post_init__(self) -> None:
+        if len(self.waypoints) < 2:
+            raise ValueError(f'waypoints of a person are {self.waypoints}; it takes at least two')
+        if not self.speed > 0.0:
+            raise ValueError(f'speed of a person is {self.speed}; it takes more than 0 m/s')
+
+
+@dataclass(frozen=True)
 class World:
     """One world. `bounds` encloses everything; `goals` are reachable one after another.
 
@@ -106,4 +126,5 @@ class World:
     cylinders: tuple[Cylinder, ...] = ()
     boxes: tuple[Box, ...] = ()
     movers: tuple[Mover, ...] = ()
+    people: tuple[Person, ...] = ()
     path_length: float | None = None

@@ -68,7 +68,13 @@ def drive(start: NDArray[np.float64], commands: NDArray[np.float64],
 
 
 def tracks(world: World, count: int, step: float = SUBSTEP) -> NDArray[np.float64]:
-    """Where the movers of a world are at `count` times `step` s apart. Shape: (count, k, 3)."""
+    """Where the movers of a world are at `count` times `step` s apart. Shape: (count, k, 3).
+
+    ValueError for a world with people: where they walk depends on the robot.
+    """
+    if world.people:
+        raise ValueError(f'world {world.family!r} seed {world.seed} has {len(world.people)} '
+                         'people, who react to the robot; the adversary takes worlds without')
     places = np.empty((count, len(world.movers), 3))
     for j, mover in enumerate(world.movers):
         places[:, j, 2] = mover.radius

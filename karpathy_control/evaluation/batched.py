@@ -41,6 +41,7 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
     start = np.zeros((batch, 2))
     waited = np.zeros(batch)  # s until the robot had moved; the whole time where it has not
     tracks: list[list[list[float]]] = [[] for _ in range(batch)]
+    person = np.full(batch, np.inf)  # m, the least distance to a person so far
     seen = np.zeros(batch)  # s, of the newest place of each track
 
     def begin(slots: NDArray[np.integer]) -> None:
@@ -49,6 +50,7 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
         start[slots] = loop.world.true_pose[slots, :2]
         waited[slots] = np.inf
         seen[slots] = 0.0
+        person[slots] = loop.world.person_distance[slots]
         for slot in slots:
             tracks[slot] = [_place(start[slot])]
 
@@ -59,6 +61,7 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
         world = loop.world
         moved = np.linalg.norm(world.true_pose[:, :2] - start, axis=1) > MOVED
         np.minimum(waited, np.where(moved, world.time, np.inf), out=waited)
+        np.minimum(person, world.person_distance, out=person)
         due = (world.time - seen >= TRACK - 1e-9) | outcome.done
         for slot in np.flatnonzero(due & (running >= 0)):
             seen[slot] = world.time[slot]
@@ -73,7 +76,8 @@ def run(suite: Suite, policy: Policy, control: ControlConfig, config: PolicyConf
             before = min(float(waited[slot]), time) if protocol.scored else 0.0
             results[running[slot]] = Result(cause, time - before,
                                             bool(world.contact_speed[slot] > 0.02), before,
-                                            tracks[slot])
+                                            tracks[slot], float(person[slot])
+                                            if np.isfinite(person[slot]) else None)
             done += 1
             running[slot] = waiting if waiting < len(episodes) else -1
             if running[slot] >= 0:

@@ -79,6 +79,14 @@ def draw_world(axes: Axes, world: World, lidar_height: float, robot_height: floa
         axes.plot(*np.array(mover.keyframes).T[1:], color=MOVER, linewidth=1.0,
                   linestyle=(0, (4, 3)), zorder=2)
         axes.add_patch(Circle(mover.position(0.0), mover.radius, color=MOVER, alpha=0.7, zorder=2))
+    for who in world.people:
+        axes.plot(*np.array((*who.waypoints, who.waypoints[0])).T, color=MOVER, linewidth=1.0,
+                  linestyle=(0, (1, 3)), zorder=2)
+        axes.add_patch(Circle(who.waypoints[0], who.radius, color=MOVER,
+                              alpha=0.7 if who.attentive else 0.3, zorder=2))
+    if world.people:
+        handles.append(Line2D([], [], color=MOVER, linestyle=':',
+                              label='person, at the start (pale: does not mind the robot)'))
     if world.movers:
         handles.append(Line2D([], [], color=MOVER, linestyle='--', label='moving, at its start'))
     x0, y0, x1, y1 = world.bounds

@@ -70,6 +70,7 @@ class Outcome:
     seconds: float
     travelled: float  # m, true
     moving: bool = False  # whether the robot moved when it touched something
+    person: float = math.inf  # m, least distance from the footprint to a person; inf without
     track: list[tuple[float, float, float, float]] = field(default_factory=list)  # t x y yaw
 
 
@@ -126,6 +127,7 @@ class InProcessLoop:
             now = self.world.true_state()
             result.travelled += math.hypot(now.x - pose.x, now.y - pose.y)
             pose = now
+            result.person = min(result.person, self.world.person_distance())
             result.track.append((self.world.time, now.x, now.y, now.yaw))
             left = math.hypot(now.x - goal[0], now.y - goal[1])
             if self.world.contacts > contacts:

@@ -101,7 +101,8 @@ def episode(job: Job, number: int) -> Result:
         loop.close()
     waited = _waited(found) if protocol.scored else 0.0
     return Result(_CAUSES.get(found.outcome, found.outcome), found.seconds - waited, found.moving,
-                  waited, _track(found))
+                  waited, _track(found),
+                  found.person if math.isfinite(found.person) else None)
 
 
 _description = functools.cache(load_robot)  # expanded once for all episodes

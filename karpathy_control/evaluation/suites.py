@@ -40,20 +40,25 @@ class Protocol:
 
 # https://github.com/Daffan/the-barn-challenge: 100 s, one metre, at most 2 m/s
 BARN = Protocol('jackal_barn', 100.0, 1.0, True)
+CROWDS = ('swarm', 'people')  # families that are suites of their own, and in no other
 GENERATED = {
-    'generated': FAMILIES,
+    'generated': tuple(name for name in FAMILIES if name not in CROWDS),
     'open': ('open',),
     'lowobstacles': ('low',),
     'moving': ('moving',),
     'field': ('field',),
-    'static': tuple(name for name in FAMILIES if name != 'moving'),
+    'static': tuple(name for name in FAMILIES if name not in ('moving', *CROWDS)),
+    'swarm': ('swarm',),
+    'people': ('people',),
 }
 FROM_FILES = {'barn': BARN, 'dynabarn': replace(BARN, scored=False, any_moment=True),
               'file': Protocol()}
+PROTOCOLS = {'swarm': replace(BARN, scored=False)}  # of generated suites; of others the usual
 SUITES = (*GENERATED, *FROM_FILES)
 PARTS = ('all', 'tune', 'locked')
 LOCKED = 5  # every fifth world of a file is kept from tuning
 TRACK = 0.2  # s
+INTIMATE = 0.45  # m, from here on nearer is intimate distance (Hall, The hidden dimension, 1966)
 SCORE_K = 2.0  # since 2024: full marks for arriving at half of the top speed
 
 
@@ -75,6 +80,7 @@ class Result:
     moving: bool = False  # whether the robot moved when it touched something
     waited: float = 0.0  # s before those 0.1 m
     track: Sequence[Sequence[float]] = ()  # true x, y in m every `TRACK` s, and at the end
+    person: float | None = None  # m that the footprint kept from all people; None without people
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def make_suite(name: str, episodes: int, seed: int, path: Path | None = None,
         plan = [Episode(i % len(worlds), i // len(worlds),
                         worlds[i % len(worlds)].seed * 1000 + i // len(worlds))
                 for i in range(episodes)]
-        return Suite(name, worlds, plan, Protocol())
+        return Suite(name, worlds, plan, PROTOCOLS.get(name, Protocol()))
     if path is None:
         raise ConfigError(f'suite {name!r} takes --worlds, a file or folder: no world comes with '
                           'this package')
@@ -226,6 +232,19 @@ def scores(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
             'waited_s': round(float(np.mean([r.waited for r in results])), 2)}
 
 
+def from_people(results: Sequence[Result]) -> dict[str, object]:
+    """Least distance to a person in an episode, m: median, 5th percentile; empty without people.
+
+    Contacts count as 0. Beside it the share of episodes in which it was within INTIMATE.
+    """
+    least = [max(0.0, r.person) for r in results if r.person is not None]
+    if not least:
+        return {}
+    return {'person_distance_m': {'p50': round(float(np.median(least)), 3),
+                                  'p5': round(float(np.percentile(least, 5)), 3)},
+            'intimate': round(float(np.mean(np.array(least) < INTIMATE)), 4)}
+
+
 def by_family(suite: Suite, results: Sequence[Result]) -> dict[str, float]:
     """Success per family of worlds."""
     families: dict[str, list[bool]] = {}
@@ -253,4 +272,5 @@ def paired(suite: Suite, ours: Sequence[Result],
 
 def report(suite: Suite, results: Sequence[Result]) -> dict[str, object]:
     """Everything that is said of a policy on a suite."""
-    return {**summarise(results), **scores(suite, results), 'families': by_family(suite, results)}
+    return {**summarise(results), **scores(suite, results), **from_people(results),
+            'families': by_family(suite, results)}

@@ -28,6 +28,8 @@ class FamilyShares:
     low: float = parameter(1.0, 'share', minimum=0.0)
     moving: float = parameter(6.0, 'share', minimum=0.0)
     field: float = parameter(1.0, 'share', minimum=0.0)
+    swarm: float = parameter(2.0, 'share', minimum=0.0)
+    people: float = parameter(2.0, 'share', minimum=0.0)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ STEP = 0.005  # s of physics
 ODOM_STEPS, STATE_STEPS, SCAN_STEPS, FRAME_STEPS = 4, 10, 40, 80  # periods in physics steps
 CYCLE = ('mixed', 'low', 'moving', 'cylinders', 'mixed', 'low', 'moving', 'corridor', 'mixed',
          'low', 'rooms', 'moving', 'mixed', 'low', 'cylinders', 'open', 'mixed', 'moving',
-         'corridor', 'rooms', 'field')  # one family after another
+         'corridor', 'rooms', 'field', 'people', 'swarm')  # one family after another
 LIDARS = ((720, 4.71239), (360, 4.71239), (1080, 4.71239), (360, 2 * math.pi), (247, 4.18879),
           (720, math.pi), (90, 2 * math.pi))  # beams and field of view, rad
 _AHEAD = np.abs(scan_bearings()) < math.radians(35.0)
@@ -179,7 +179,7 @@ def _frame(sim: MujocoWorld, state: State, ranges: FloatArray, history: History,
         'past': past, 'past_age': ages, 'history': history.speeds(state),
         'camera_pose': np.array(body.camera_pose, np.float32), 'camera': camera,
         'sectors': sector_labels(sim.world, true.pose, sim.time, ranges, camera, band,
-                                 body.lidar_pose[2]),
+                                 body.lidar_pose[2], sim.people()),
         'pose': np.array((true.x, true.y, true.yaw, sim.time), np.float64)}
 
 

@@ -50,9 +50,18 @@ class Solids:
     radius: NDArray[np.float64]  # (n + m,) m
 
 
-def solids(world: World, time: float) -> Solids:
-    """The obstacles of `world` at `time` seconds after its start."""
+def solids(world: World, time: float, people: NDArray[np.float64] | None = None) -> Solids:
+    """The obstacles of `world` at `time` seconds after its start.
+
+    people: (k, 4) x y vx vy of the world's people then, m and m/s, world: a simulator knows.
+    ValueError where there are not as many as in the world.
+    """
+    walking = np.zeros((0, 4)) if people is None else np.asarray(people, np.float64)
+    if walking.shape != (len(world.people), 4):
+        raise ValueError(f'people has shape {walking.shape}; of this world it takes '
+                         f'{(len(world.people), 4)}')
     movers = [(*m.position(time), m.radius) for m in world.movers]
+    movers += [(x, y, who.radius) for (x, y, _, _), who in zip(walking, world.people, strict=True)]
     circles = np.array([(c.x, c.y, c.radius) for c in world.cylinders] + movers,
                        np.float64).reshape(-1, 3)
     boxes = np.array([(b.x, b.y, b.half_x, b.half_y, b.yaw) for b in world.boxes],
@@ -60,12 +69,15 @@ def solids(world: World, time: float) -> Solids:
     bottom = np.array([c.bottom for c in world.cylinders] + [0.0] * len(movers)
                       + [b.bottom for b in world.boxes])
     top = np.array([c.top for c in world.cylinders] + [m.top for m in world.movers]
+                   + [who.top for who in world.people]
                    + [b.top for b in world.boxes])
     velocity = np.zeros((len(top), 2))
     for i, m in enumerate(world.movers):
         before, after = m.position(time - VELOCITY_STEP), m.position(time + VELOCITY_STEP)
         velocity[len(world.cylinders) + i] = (np.subtract(after, before)
                                               / (2.0 * VELOCITY_STEP))
+    first = len(world.cylinders) + len(world.movers)
+    velocity[first:first + len(walking)] = walking[:, 2:]
     radius = np.concatenate((circles[:, 2], boxes[:, 2:4].min(1, initial=RADIUS_MAX)))
     return Solids(circles, boxes, bottom, top, velocity, np.minimum(radius, RADIUS_MAX))
 
@@ -140,15 +152,15 @@ class CameraLabels:
 
 
 def sector_labels(world: World, pose: Pose2, time: float, scan: FloatArray,
-                  camera: FloatArray, band: tuple[float, float], lidar_height: float
-                  ) -> FloatArray:
+                  camera: FloatArray, band: tuple[float, float], lidar_height: float,
+                  people: NDArray[np.float64] | None = None) -> FloatArray:
     """One row of LABEL_FIELDS per sector; range +Inf where nothing could be seen.
 
     scan (SCAN_BEAMS,) m in the layout: a beam that is not NaN looked. camera (SECTORS, SUB_BINS)
     m from CameraLabels. band: heights that count, m. `measured` is 1 where the lidar could see
-    the labelled obstacle. Velocities are over ground in the axes of base.
+    the labelled obstacle; `people` as of `solids`. Velocities are over ground in the axes of base.
     """
-    s = solids(world, time)
+    s = solids(world, time, people)
     bearings = scan_bearings(RAYS)
     t = cast(s, pose, bearings)
     t[:, (s.bottom >= band[1]) | (s.top <= band[0])] = np.inf

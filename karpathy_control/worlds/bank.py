@@ -16,12 +16,17 @@ from karpathy_control.contracts.world import World
 # columns of the packed primitives
 CIRCLE_COLUMNS = 5  # x y radius bottom top
 BOX_COLUMNS = 8  # x y half_x half_y cos(yaw) sin(yaw) bottom top
-MOVER_COLUMNS = 5  # fastest speed, radius, phase (s), top, period (s)
+MOVER_COLUMNS = 7  # as follows; period 0 stands, walking speed 0 goes by its keyframes
+FASTEST, RADIUS, PHASE, TOP, PERIOD, WALKING, ATTENTIVE = range(MOVER_COLUMNS)  # m/s m s m s m/s
+HURRY = 1.3  # at most so many times the speed that someone likes (Helbing and Molnar 1995)
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Packed worlds; W of them, padded to the largest. Lengths in m, world frame."""
+    """Packed worlds; W of them, padded to the largest. Lengths in m, world frame.
+
+    People are the last of the movers of their world, and their waypoints are its keyframes.
+    """
 
     worlds: tuple[World, ...]
     circles: NDArray[np.float32]  # (W, C, CIRCLE_COLUMNS)
@@ -54,8 +59,9 @@ def pack(worlds: Sequence[World]) -> Bank:
 
     circles = np.zeros((n, widest([len(w.cylinders) for w in worlds]), CIRCLE_COLUMNS), np.float32)
     boxes = np.zeros((n, widest([len(w.boxes) for w in worlds]), BOX_COLUMNS), np.float32)
-    m = widest([len(w.movers) for w in worlds])
-    p = widest([len(v.keyframes) for w in worlds for v in w.movers])
+    m = widest([len(w.movers) + len(w.people) for w in worlds])
+    p = widest([len(v.keyframes) for w in worlds for v in w.movers]
+               + [len(v.waypoints) for w in worlds for v in w.people])
     movers = np.zeros((n, m, MOVER_COLUMNS), np.float32)
     keyframes = np.zeros((n, m, p, 3), np.float32)
     keyframe_count = np.ones((n, m), np.int32)
@@ -69,13 +75,18 @@ def pack(worlds: Sequence[World]) -> Bank:
         for j, v in enumerate(world.movers):
             keyframes[i, j, :len(v.keyframes)] = v.keyframes
             keyframe_count[i, j] = len(v.keyframes)
-            movers[i, j] = v.speed, v.radius, v.phase, v.top, v.period
+            movers[i, j, :WALKING] = v.speed, v.radius, v.phase, v.top, v.period
+        for j, who in enumerate(world.people, len(world.movers)):
+            keyframes[i, j, :len(who.waypoints), 1:] = who.waypoints
+            keyframe_count[i, j] = len(who.waypoints)
+            movers[i, j] = (HURRY * who.speed, who.radius, 0.0, who.top, 0.0, who.speed,
+                            who.attentive)
         goals[i, :len(world.goals)] = world.goals
     return Bank(
         worlds=tuple(worlds), circles=circles, boxes=boxes, movers=movers, keyframes=keyframes,
         keyframe_count=keyframe_count, goals=goals,
         circle_count=np.array([len(w.cylinders) for w in worlds], np.int32),
         box_count=np.array([len(w.boxes) for w in worlds], np.int32),
-        mover_count=np.array([len(w.movers) for w in worlds], np.int32),
+        mover_count=np.array([len(w.movers) + len(w.people) for w in worlds], np.int32),
         starts=np.array([(w.start.x, w.start.y, w.start.yaw) for w in worlds]),
         goal_count=np.array([len(w.goals) for w in worlds], np.int32))

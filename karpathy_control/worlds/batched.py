@@ -20,12 +20,19 @@ from karpathy_control.contracts.config import RobotConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
 from karpathy_control.contracts.types import DepthPoints
 from karpathy_control.mapping.jit import kernel
-from karpathy_control.worlds.bank import Bank
+from karpathy_control.worlds.bank import FASTEST, PERIOD, PHASE, WALKING, Bank
 from karpathy_control.worlds.contact import clearance
 from karpathy_control.worlds.raycast import cast
+from karpathy_control.worlds.social import (
+    STEP,
+    WALK_COLUMNS,
+    decide,
+    distance_to_people,
+    start_people,
+)
 from karpathy_control.worlds.variation import MAX_DELAY, Variation
 
-CONTROL_STEP = 0.05  # s
+CONTROL_STEP = STEP  # s: people decide once in each
 SUBSTEPS = 5  # 10 ms each: 12 mm at 1.2 m/s between two contact checks
 HISTORY = math.ceil(MAX_DELAY / CONTROL_STEP) + 1  # commands on their way to the wheels
 CLEARANCE_HORIZON = 1.0  # m, clearance is reported up to here
@@ -62,7 +69,9 @@ class BatchedWorld:
     part says; depth_points (B, 2 C, 2) m in base and their depth_kind (B, 2 C), what filtered
     depth says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from
     the footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
-    reset; contact_speed (B,) m/s of the robot when it happened; mover_xy (B, M, 2) m, world.
+    reset; contact_speed (B,) m/s of the robot when it happened; mover_xy (B, M, 2) m, world, of
+    movers and then people; person_distance (B,) m from the footprint to the nearest person, inf
+    where there is none.
     """
 
     def __init__(self, bank: Bank, batch: int, robot: RobotConfig,
@@ -94,6 +103,8 @@ class BatchedWorld:
         self.contact = np.zeros(batch, np.bool_)
         self.contact_speed = np.zeros(batch)
         self.mover_xy = np.zeros((batch, movers, 2))
+        self.person_distance = np.full(batch, np.inf)
+        self._walk = np.zeros((batch, movers, WALK_COLUMNS))
         self._wheel = np.zeros((batch, 2))
         self._history = np.zeros((batch, HISTORY, 2))
         self._traits = np.zeros((batch, len(TRAITS)))
@@ -115,6 +126,10 @@ class BatchedWorld:
                       self.contact_speed):
             array[slots] = 0.0
         self.contact[slots] = False
+        b = self.bank
+        for slot, w in zip(slots, self.world[slots], strict=True):
+            start_people(b.movers[w], b.keyframes[w], b.mover_count[w], self.mover_xy[slot],
+                         self._walk[slot])
         self._sense(slots)
 
     def step(self, command: NDArray[np.floating]) -> None:
@@ -125,9 +140,9 @@ class BatchedWorld:
         _drive(np.ascontiguousarray(command, np.float64), self.world, self.time, self.true_pose,
                self.odom_pose, self.true_velocity, self.velocity, self._wheel, self._history,
                self._traits, self.clearance, self.contact, self.contact_speed, self.mover_xy,
-               self._footprint, self.robot.circumscribed_radius, *self._band, b.circles,
-               b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes, b.keyframe_count,
-               b.mover_count)
+               self._walk, self._footprint, self.robot.circumscribed_radius, *self._band,
+               b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
+               b.keyframe_count, b.mover_count)
         self._sense(np.arange(self.batch))
 
     def trait(self, name: str) -> NDArray[np.float64]:
@@ -139,6 +154,8 @@ class BatchedWorld:
         b, w = self.bank, leg.world
         xy = np.zeros((b.movers.shape[1], 2))
         place_movers(0.0, b.movers[w], b.keyframes[w], b.keyframe_count[w], b.mover_count[w], xy)
+        start_people(b.movers[w], b.keyframes[w], b.mover_count[w], xy,
+                     np.empty((len(xy), WALK_COLUMNS)))
         distance = clearance(
             self._footprint, self.robot.circumscribed_radius, np.array(leg.start), *self._band,
             b.circles[w], b.circle_count[w], b.boxes[w], b.box_count[w], b.movers[w], xy,
@@ -165,22 +182,25 @@ class BatchedWorld:
     def _sense(self, slots: NDArray[np.int64]) -> None:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
-               self.depth_points, self.clearance, self.mover_xy, self._traits,
-               self._random, self._bearings, self._cosine, self._sine, self._footprint,
-               self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
+               self.depth_points, self.clearance, self.mover_xy, self.person_distance,
+               self._traits, self._random, self._bearings, self._cosine, self._sine,
+               self._footprint, self.robot.circumscribed_radius, *self._band,
+               float(self.robot.lidar_pose[2]),
                b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
                b.keyframe_count, b.mover_count, _NORMAL)
 
 
 @kernel
 def place_movers(time, movers, keyframes, keyframe_count, mover_count, xy):
-    """Write where each mover of one world is at `time` s into xy (M, 2) m."""
+    """Write where each mover of one world is at `time` s into xy (M, 2) m; not the people."""
     for j in range(mover_count):
+        if movers[j, WALKING] > 0.0:
+            continue
         keys = keyframes[j]
         xy[j, 0], xy[j, 1] = keys[0, 1], keys[0, 2]
-        if movers[j, 4] <= 0.0:
+        if movers[j, PERIOD] <= 0.0:
             continue
-        now = (movers[j, 2] + time) % movers[j, 4]
+        now = (movers[j, PHASE] + time) % movers[j, PERIOD]
         before, after = 0, keyframe_count[j] - 1
         while after - before > 1:
             middle = (before + after) // 2
@@ -212,8 +232,9 @@ def _integrate(pose, v, w, dt):
 
 @kernel(parallel=True)
 def _drive(command, world, time, true_pose, odom_pose, true_velocity, velocity, wheel, history,
-           traits, near, contact, contact_speed, mover_xy, footprint, reach, low, high, circles,
-           circle_count, boxes, box_count, movers, keyframes, keyframe_count, mover_count):
+           traits, near, contact, contact_speed, mover_xy, walk, footprint, reach, low, high,
+           circles, circle_count, boxes, box_count, movers, keyframes, keyframe_count,
+           mover_count):
     """Advance every slot by CONTROL_STEP in SUBSTEPS, checking for contact on the way."""
     dt = CONTROL_STEP / SUBSTEPS
     for i in prange(command.shape[0]):
@@ -223,11 +244,23 @@ def _drive(command, world, time, true_pose, odom_pose, true_velocity, velocity, 
         u, t = world[i], traits[i]
         late = round(t[DELAY] / dt)
         fastest = 0.0  # of the movers
+        people = False
         for j in range(mover_count[u]):
-            fastest = max(fastest, movers[u, j, 0])
+            fastest = max(fastest, movers[u, j, FASTEST])
+            people = people or movers[u, j, WALKING] > 0.0
+        if people:
+            x, y, yaw = true_pose[i]
+            v = true_velocity[i, 0]
+            decide(mover_xy[i], walk[i], movers[u], keyframes[u], keyframe_count[u],
+                   mover_count[u], (x, y, v * math.cos(yaw), v * math.sin(yaw)), reach,
+                   circles[u], circle_count[u], boxes[u], box_count[u])
         spare = near[i]  # a lower bound on the clearance, so that most substeps need no check
         for s in range(SUBSTEPS):
             time[i] += dt
+            if people:
+                for j in range(mover_count[u]):
+                    mover_xy[i, j, 0] += walk[i, j, 0] * dt  # 0 but for people
+                    mover_xy[i, j, 1] += walk[i, j, 1] * dt
             if contact[i]:
                 continue
             back = 0 if s >= late else (late - s + SUBSTEPS - 1) // SUBSTEPS
@@ -269,7 +302,7 @@ def _uniform(random, i):
 
 @kernel(parallel=True)
 def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
-           traits, random, bearings, cosine, sine, footprint, reach, low, high,
+           person_distance, traits, random, bearings, cosine, sine, footprint, reach, low, high,
            lidar_height, circles, circle_count, boxes, box_count, movers, keyframes,
            keyframe_count, mover_count, normal):
     """Fill scans, depth points and clearance of the given slots."""
@@ -283,6 +316,8 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
         near[i] = clearance(footprint, reach, true_pose[i], low, high, circles[u],
                             circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i],
                             mover_count[u], CLEARANCE_HORIZON)
+        person_distance[i] = distance_to_people(footprint, true_pose[i], movers[u], mover_xy[i],
+                                                mover_count[u])
 
         cast(scan[i], cosine, sine, true_pose[i], lidar_height, lidar_height, circles[u],
              circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u],

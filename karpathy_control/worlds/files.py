@@ -16,7 +16,7 @@ from typing import Any
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.contracts.files import read_text
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import Box, Cylinder, Mover, World
+from karpathy_control.contracts.world import Box, Cylinder, Mover, Person, World
 from karpathy_control.worlds.benchmarks import barn_worlds, dynabarn_worlds
 from karpathy_control.worlds.gazebo import gazebo_world
 
@@ -88,6 +88,9 @@ def _world(values: Mapping[str, Any]) -> World:
         Mover(**{**m, 'keyframes': tuple((float(t), float(x), float(y))
                                          for t, x, y in m['keyframes'])})
         for m in taken['movers'])
+    taken['people'] = tuple(
+        Person(**{**p, 'waypoints': tuple((float(x), float(y)) for x, y in p['waypoints'])})
+        for p in taken.get('people', ()))  # files of before have none
     return World(**taken)
 
 
@@ -107,6 +110,7 @@ def _check(world: World, source: str) -> None:
                 raise ConfigError(f'{source}: {field} holds {number}; it takes numbers within '
                                   f'{MAX_METRES:g}')
     sizes = [c.radius for c in world.cylinders] + [m.radius for m in world.movers]
+    sizes += [who.radius for who in world.people]
     sizes += [half for b in world.boxes for half in (b.half_x, b.half_y)]
     if (not world.goals or any(len(goal) != 2 for goal in world.goals)
             or any(size <= 0.0 for size in sizes)):

@@ -3,7 +3,8 @@
 Every world is a closed arena of about 12 x 12 m with a free start and five goals, each 3 to 8 m
 from the one before and reachable from it by a disc of 0.40 m radius; a layout without that is
 thrown away and drawn anew from the same random stream. A `field` is 10 x 4 m, its goals lie at
-one end and the other in turn, and a disc of 0.34 m gets from one to the next.
+one end and the other in turn, and a disc of 0.34 m gets from one to the next. A `swarm` is 22 x
+20 m, with its goals likewise, 19 m and more apart.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.random import Generator
 
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import Box, Cylinder, Mover, World
-from karpathy_control.worlds import field
+from karpathy_control.contracts.world import Box, Cylinder, Mover, Person, World
+from karpathy_control.worlds import crowds, field
 from karpathy_control.worlds.free_space import FreeSpace, clearance_at
 
 GOALS = 5
@@ -37,6 +38,8 @@ ATTEMPTS = 400
 FIELD_HALF = 5.0, 0.5 * field.LENGTH - field.RADIUS  # m, half of the arena of a field
 FIELD_GRID = 0.05  # m
 FIELD_ATTEMPTS = 4000
+SWARM_HALF = 11.0, 10.0  # m, half of the arena of a swarm
+SWARM_STOPS = (9.7, 10.2), (-4.0, 4.0)  # m, |x| and y of start and goals, ranges
 
 
 @dataclass
@@ -59,11 +62,11 @@ class _Draft:
         return -x, -y, x, y
 
     def world(self, family: str, seed: int, stops: tuple[tuple[float, float], ...],
-              movers: tuple[Mover, ...] = ()) -> World:
+              movers: tuple[Mover, ...] = (), people: tuple[Person, ...] = ()) -> World:
         """What was drawn, with a start and goals; the heading at the start is drawn here."""
         start = Pose2(*stops[0], self.uniform(-math.pi, math.pi))
         return World(family, seed, self.bounds, start, stops[1:], tuple(self.cylinders),
-                     tuple(self.boxes), movers)
+                     tuple(self.boxes), movers, people)
 
     def clear(self, x: float, y: float) -> float:
         """Distance from a point to the nearest obstacle so far, m."""
@@ -206,9 +209,13 @@ def _moving(d: _Draft) -> None:
     d.add_blocks(int(d.rng.integers(0, 3)), 1.6)
 
 
+def _people(d: _Draft) -> None:
+    (_corridor, _rooms, _open)[int(d.rng.integers(3))](d)
+
+
 _LAYOUTS: dict[str, Callable[[_Draft], None]] = {
     'mixed': _mixed, 'cylinders': _cylinders, 'corridor': _corridor, 'rooms': _rooms,
-    'open': _open, 'low': _low, 'moving': _moving,
+    'open': _open, 'low': _low, 'moving': _moving, 'people': _people,
 }
 
 
@@ -224,6 +231,8 @@ def generate(family: str, seed: int) -> World:
     rng = np.random.default_rng([FAMILIES.index(family), seed])
     if family == 'field':
         return _field(seed, rng)
+    if family == 'swarm':
+        return _swarm(seed, rng)
     for _ in range(ATTEMPTS):
         world = _attempt(family, seed, rng)
         if world is not None:
@@ -242,9 +251,10 @@ def _attempt(family: str, seed: int, rng: Generator) -> World | None:
     if stops is None:
         return None
     movers = _movers(rng, space, region, stops) if family == 'moving' else ()
-    if movers is None:
+    people = crowds.people(rng, space, stops[:-1]) if family == 'people' else ()
+    if movers is None or people is None:
         return None
-    return draft.world(family, seed, stops, movers)
+    return draft.world(family, seed, stops, movers, people)
 
 
 def _field(seed: int, rng: Generator) -> World:
@@ -265,6 +275,19 @@ def _field(seed: int, rng: Generator) -> World:
         if stops is not None:
             return draft.world('field', seed, stops)
     raise RuntimeError(f'no field for seed {seed} in {FIELD_ATTEMPTS} attempts')
+
+
+def _swarm(seed: int, rng: Generator) -> World:
+    draft = _Draft(rng, *SWARM_HALF)
+    draft.add_walls()
+    side = float(rng.choice((-1.0, 1.0)))
+    stops: list[tuple[float, float]] = []
+    while len(stops) < 1 + GOALS:
+        x, y = side * draft.uniform(*SWARM_STOPS[0]), draft.uniform(*SWARM_STOPS[1])
+        if all(math.hypot(x - a, y - b) >= GOAL_APART for a, b in stops):
+            stops.append((x, y))
+            side = -side
+    return draft.world('swarm', seed, tuple(stops), crowds.swarm(rng, tuple(stops[:-1])))
 
 
 def _choose(rng: Generator, space: FreeSpace, allowed: np.ndarray

@@ -28,13 +28,18 @@ def mover_name(index: int) -> str:
     return f'mover_{index}'
 
 
+def person_name(index: int) -> str:
+    """Name of the mocap body of World.people[index]."""
+    return f'person_{index}'
+
+
 def build_model(world: World, robot: RobotDescription, step: float) -> mujoco.MjModel:
     """Compile the physics of `build_spec`."""
     return build_spec(world, robot, step).compile()
 
 
 def build_spec(world: World, robot: RobotDescription, step: float) -> mujoco.MjSpec:
-    """Describe the physics. The robot is a free body; movers are mocap bodies.
+    """Describe the physics. The robot is a free body; movers and people are mocap bodies.
 
     Actuators are velocity servos in the order of `robot.wheel_joints`. Sensor data, in order:
     gyro (3) and accelerometer (3) in imu_link, then the robot's contacts with anything and those
@@ -96,11 +101,14 @@ def _add_obstacles(spec: mujoco.MjSpec, world: World) -> None:
             size=[b.half_x, b.half_y, 0.5 * (b.top - b.bottom)],
             pos=[b.x, b.y, 0.5 * (b.top + b.bottom)],
             quat=[math.cos(0.5 * b.yaw), 0.0, 0.0, math.sin(0.5 * b.yaw)], friction=friction)
-    for i, m in enumerate(world.movers):
-        x, y = m.position(0.0)
-        body = spec.worldbody.add_body(name=mover_name(i), mocap=True, pos=[x, y, 0.5 * m.top])
-        body.add_geom(name=mover_name(i), type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-                      group=WORLD_GROUP, size=[m.radius, 0.5 * m.top, 0.0], friction=friction)
+    moving = [(mover_name(i), m.position(0.0), m.radius, m.top)
+              for i, m in enumerate(world.movers)]
+    moving += [(person_name(i), who.waypoints[0], who.radius, who.top)
+               for i, who in enumerate(world.people)]
+    for name, (x, y), radius, top in moving:
+        body = spec.worldbody.add_body(name=name, mocap=True, pos=[x, y, 0.5 * top])
+        body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_CYLINDER, group=WORLD_GROUP,
+                      size=[radius, 0.5 * top, 0.0], friction=friction)
 
 
 def _add_contact_counts(spec: mujoco.MjSpec) -> None:

@@ -28,9 +28,10 @@ from karpathy_control.contracts.types import (
 )
 from karpathy_control.contracts.world import World
 from karpathy_control.worlds.base_driver import BaseDriver
-from karpathy_control.worlds.mjcf import build_model, mover_name
+from karpathy_control.worlds.mjcf import build_model, mover_name, person_name
 from karpathy_control.worlds.rays import Camera, Lidar
 from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
+from karpathy_control.worlds.social import Crowd
 
 EPISODE_GAP = 0.3  # s without contact that ends a contact episode
 SETTLE_TIME = 0.5  # s of physics before the first stamp, so that the robot stands on its tyres
@@ -47,6 +48,7 @@ class MujocoWorld:
         self._model = model = build_model(world, robot, config.physics_step)
         self._data = mujoco.MjData(model)
         self._driver = BaseDriver(robot)
+        self._crowd = (Crowd(world, config.robot.circumscribed_radius) if world.people else None)
         streams = np.random.SeedSequence(config.seed).spawn(4)
         lidar, camera, self._imu_rng, self._odom_rng = map(np.random.default_rng, streams)
         self._lidar = Lidar(model, config.lidar, lidar)
@@ -83,15 +85,19 @@ class MujocoWorld:
         self._average[1, self._wheel_speeds[left:]] = 1.0 / len(self.robot.right_joints)
         self._movers = [(int(model.body_mocapid[body(mover_name(i))]), mover)
                         for i, mover in enumerate(self.world.movers)]
+        self._people = [int(model.body_mocapid[body(person_name(i))])
+                        for i in range(len(self.world.people))]
 
     def reset(self) -> None:
-        """Put the robot and the movers to their start and forget contacts; time goes on."""
+        """Put the robot and all that moves to their start, forget contacts; time goes on."""
         data, start = self._data, self.world.start
         mujoco.mj_resetData(self._model, data)
         data.qpos[:7] = (start.x, start.y, 0.0, math.cos(0.5 * start.yaw), 0.0, 0.0,
                          math.sin(0.5 * start.yaw))
         self._driver.reset()
         self._episode_start = self._steps
+        if self._crowd is not None:
+            self._crowd.reset()
         self._place_movers()
         for _ in range(round(SETTLE_TIME / self.config.physics_step)):
             mujoco.mj_step(self._model, data)
@@ -123,6 +129,8 @@ class MujocoWorld:
         left, right = self._driver.update(command, dt)
         self._ctrl_left[:] = left
         self._ctrl_right[:] = right
+        if self._crowd is not None:
+            self._crowd.step((self._steps - self._episode_start) * dt, self.true_state(), dt)
         self._steps += 1
         self._place_movers()
         mujoco.mj_step(self._model, self._data)
@@ -133,12 +141,12 @@ class MujocoWorld:
         self._integrate_odometry(dt)
 
     def _place_movers(self) -> None:
-        if not self._movers:
-            return
         t = (self._steps - self._episode_start) * self.config.physics_step
         positions = self._data.mocap_pos
         for mocap, mover in self._movers:
             positions[mocap, :2] = mover.position(t)
+        if self._crowd is not None:
+            positions[self._people, :2] = self._crowd.places
 
     def _note_contacts(self) -> None:
         if self._sensordata[6] > self._sensordata[7]:  # with anything, with the floor
@@ -174,6 +182,18 @@ class MujocoWorld:
     def in_contact(self) -> bool:
         """Whether the robot touched anything but the ground in the last step."""
         return self._last_contact == self.time
+
+    def people(self) -> NDArray[np.float64]:
+        """Where the people of the world are and how they walk. Shape: (n, 4) x y vx vy, m, m/s."""
+        if self._crowd is None:
+            return np.zeros((0, 4))
+        return np.concatenate((self._crowd.places, self._crowd.velocities), axis=1)
+
+    def person_distance(self) -> float:
+        """Distance from the footprint to the nearest person, m; inf where there is nobody."""
+        if self._crowd is None:
+            return math.inf
+        return self._crowd.distance(self.config.robot.polygon, self.true_state())
 
     def true_state(self) -> State:
         """Pose of base in the world frame and its velocity in base, without any error."""

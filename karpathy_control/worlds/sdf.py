@@ -16,8 +16,8 @@ SYSTEMS = {  # gz-sim system plugins: file -> class
 def sdf_text(world: World) -> str:
     """The world as the text of an SDF file. Names and poses are those of the MuJoCo model.
 
-    A moving obstacle stands where it is at the start: gz sim moves nothing by keyframes that
-    sensors and contacts both see.
+    Moving obstacles and people stand where they are at the start: gz sim moves nothing by
+    keyframes that sensors and contacts both see.
     """
     root = ET.Element('sdf', version='1.9')
     element = ET.SubElement(root, 'world', name=f'{world.family}_{world.seed}')
@@ -48,6 +48,9 @@ def sdf_text(world: World) -> str:
     for i, m in enumerate(world.movers):
         _model(element, f'mover_{i}', (*m.position(0.0), 0.5 * m.top, 0.0),
                _cylinder(m.radius, m.top))
+    for i, who in enumerate(world.people):
+        _model(element, f'person_{i}', (*who.waypoints[0], 0.5 * who.top, 0.0),
+               _cylinder(who.radius, who.top))
     ET.indent(root)
     return '<?xml version="1.0"?>\n' + ET.tostring(root, encoding='unicode') + '\n'
 

@@ -8,7 +8,7 @@ import pytest
 
 from karpathy_control.contracts.config import ConfigError, ControlConfig, from_mapping, to_mapping
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import Box, Mover, World
+from karpathy_control.contracts.world import Box, Mover, Person, World
 from karpathy_control.evaluation import adversary, adversary_batch, adversary_plant
 from karpathy_control.evaluation.adversary_batch import Tally, blame, nearest_of_outline, shows
 from karpathy_control.evaluation.adversary_oracle import Oracle
@@ -101,6 +101,13 @@ def test_the_plant_moves_as_the_batched_world_does():
         sim.step(command[None])
         np.testing.assert_allclose(poses[5 * k + 5], sim.true_pose[0], atol=1e-12)
         np.testing.assert_allclose(speeds[5 * k + 5], sim.true_velocity[0], atol=1e-12)
+
+
+def test_people_have_no_tracks():
+    people = (Person(((0.0, 0.0), (1.0, 0.0)), 1.0, 0.25),)
+    world = World('test', 0, (-3.0, -3.0, 3.0, 3.0), Pose2(), ((1.0, 0.0),), people=people)
+    with pytest.raises(ValueError, match='has 1 people'):
+        adversary_plant.tracks(world, 10)
 
 
 def test_tracks_follow_the_movers():

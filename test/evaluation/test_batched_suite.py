@@ -14,7 +14,7 @@ from karpathy_control.contracts.config import (
     RobotConfig,
 )
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import Box, Mover, World
+from karpathy_control.contracts.world import Box, Mover, Person, World
 from karpathy_control.evaluation import evaluate, mujoco_suite, suites
 from karpathy_control.evaluation.batched import run
 from karpathy_control.evaluation.policies import guidance, load_policy
@@ -84,6 +84,31 @@ def test_summary_counts():
     assert found['success'] == 0.5
     assert found['time_s'] == 5.0
     assert (found['contacts'], found['contacts_while_moving'], found['timeouts']) == (1, 1, 1)
+
+
+def test_how_near_the_robot_came_to_people_is_told():
+    # stands at x = -1 with its nose at -0.771; someone walks to and fro between 0.5 and 1.5 m: the
+    # surface is at 0.5 - 0.2 at the start, and nowhere nearer
+    walker = Person(((0.5, 0.0), (1.5, 0.0)), 1.0, 0.2, attentive=False)
+    suite = Suite('test', [replace(WORLD, people=(walker,))], [Episode(0, 0, 1)],
+                  Protocol(episode_time=1.0))
+    found = run(suite, stay, ControlConfig(), PolicyConfig())
+    assert found[0].person == pytest.approx(0.3 + 0.771, abs=1e-6)
+    told = suites.report(suite, [replace(found[0], person=p) for p in (0.4, 0.6, 0.5, -0.01)])
+    # of 0, 0.4, 0.5, 0.6 m two are within 0.45 m; 5 % of the way is 0.15 of the first step
+    assert told['person_distance_m'] == {'p50': 0.45, 'p5': 0.06} and told['intimate'] == 0.5
+    nobody = drive(stay, [Episode(0, 0, 1)], Protocol(episode_time=1.0))
+    assert nobody[0].person is None
+    assert 'person_distance_m' not in suites.report(Suite('test', [WORLD], [Episode(0, 0, 1)],
+                                                          USUAL), nobody)
+
+
+def test_fast_things_and_people_are_suites_of_their_own():
+    eight = ['mixed', 'cylinders', 'corridor', 'rooms', 'open', 'low', 'moving', 'field']
+    assert [w.family for w in make_suite('generated', 80, 0).worlds] == 2 * eight
+    assert all(w.family == 'swarm' for w in make_suite('swarm', 6, 0).worlds)
+    assert make_suite('swarm', 1, 0).protocol == replace(suites.BARN, scored=False)
+    assert make_suite('people', 1, 0).protocol == USUAL
 
 
 def test_worlds_are_unseen():

@@ -1,5 +1,6 @@
 """The oracle's plan against Dijkstra's shortest paths and closed forms; and it drives."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -114,6 +115,12 @@ def test_it_gets_past_what_comes_straight_at_the_start(speed):
 
     assert succeed(load_policy('oracle', RobotConfig())) == ['success'] * 4
     assert succeed(load_policy('straight', RobotConfig())) == ['contact'] * 4
+
+
+def test_people_whose_way_nobody_knows_are_refused(capsys):
+    assert evaluate.main(['--suite', 'people', '--policy', 'oracle', '--against', '',
+                          '--episodes', '1']) == 2
+    assert re.search(r"oracle: world 'people' seed \d+ has \d+ people", capsys.readouterr().err)
 
 
 def test_without_the_truth_it_is_refused(capsys):

@@ -3,6 +3,7 @@ import pytest
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.layout import (
+    ENTITY_CLASSES,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     IMU_SAMPLES,
@@ -43,8 +44,23 @@ def test_the_seed_decides_everything(robot, frames):
         np.testing.assert_array_equal(value, again[name], err_msg=name)
 
 
-def test_labels_agree_with_the_measured_scan(frames):
+@pytest.fixture(scope='module')
+def crowd(robot):
+    return dataset.record_world('people', 100_021, 12, robot)
+
+
+def test_people_are_labelled_as_what_moves(crowd):
+    label = crowd['sectors']
+    walking = label[..., 6] == ENTITY_CLASSES.index('moving')
+    assert walking.sum() >= 5
+    # at most 1.3 times the 1.5 m/s that anyone likes
+    assert np.hypot(label[walking][:, 3], label[walking][:, 4]).max() <= 1.95 + 1e-6
+
+
+@pytest.mark.parametrize('recorded', ['frames', 'crowd'])
+def test_labels_agree_with_the_measured_scan(recorded, request):
     """Two ways to the same distance: the label from geometry, the scan from simulated rays."""
+    frames = request.getfixturevalue(recorded)
     near = np.where(np.isfinite(frames['scan']), frames['scan'], np.inf)
     near = near.reshape(-1, SECTORS, BEAMS).min(2)
     label = frames['sectors'][..., 0]

@@ -16,7 +16,7 @@ from karpathy_control.contracts.layout import (
     scan_bearings,
 )
 from karpathy_control.contracts.types import Pose2
-from karpathy_control.contracts.world import Box, Cylinder, Mover, World
+from karpathy_control.contracts.world import Box, Cylinder, Mover, Person, World
 from karpathy_control.learning.labels import CameraLabels, cast, sector_labels, solids
 from karpathy_control.perception.encoder import SUB_BINS
 
@@ -111,6 +111,19 @@ def test_velocity_in_the_axes_of_base():
     assert row[6] == MOVING
     assert row[3:5] == pytest.approx([0.0, -0.8], abs=1e-6)
     assert row[0] == pytest.approx(1.7, abs=0.01)
+
+
+def test_people_are_where_the_simulator_says():
+    crowd = world(people=(Person(((9.0, 9.0), (8.0, 9.0)), 1.0, 0.25),))
+    now = np.array([[0.0, 2.0, 0.9, 0.0]])  # walks along +x, 2 m before a robot that looks to +y
+    row = sector_labels(crowd, Pose2(0.0, 0.0, 0.5 * math.pi), 0.0, looked(), blind(), BAND,
+                        LIDAR_HEIGHT, now)[18]
+    assert row[6] == MOVING
+    assert row[3:5] == pytest.approx([0.0, -0.9], abs=1e-6)
+    assert row[0] == pytest.approx(1.75, abs=0.01)
+    for people in (None, np.zeros((2, 4))):
+        with pytest.raises(ValueError, match=r'it takes \(1, 4\)'):
+            solids(crowd, 0.0, people)
 
 
 def wall_depth(distance: float, camera_height: float, top: float) -> np.ndarray:

@@ -49,7 +49,8 @@ def test_geometry_is_that_of_mujoco(family, robot):
     mujoco.mj_forward(model, data)
     found = shapes(sdf_text(world))
     assert found.pop('ground')[0] == 'plane'
-    assert len(found) == len(world.cylinders) + len(world.boxes) + len(world.movers) > 0
+    assert len(found) == (len(world.cylinders) + len(world.boxes) + len(world.movers)
+                          + len(world.people)) > 0
     for name, (kind, size, place, yaw) in found.items():
         geom = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name)
         assert geom >= 0, name

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.worlds.benchmarks import spline
-from karpathy_control.worlds.files import read_worlds, write_worlds
+from karpathy_control.worlds.files import read_worlds, worlds_text, write_worlds
 from karpathy_control.worlds.generators import generate
 
 BARN = {
@@ -39,11 +39,32 @@ CYLINDER = ('<geometry><cylinder><radius>0.075</radius><length>1.0</length></cyl
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    worlds = [generate(family, 3) for family in ('moving', 'low', 'rooms')]
+    worlds = [generate(family, 3) for family in ('moving', 'low', 'rooms', 'swarm', 'people')]
+    assert worlds[-1].people
     write_worlds(tmp_path / 'deep' / 'w.json', worlds)
     assert read_worlds(tmp_path / 'deep' / 'w.json') == worlds
     write_worlds(tmp_path / 'deep' / 'a.json', worlds[1:2])
     assert read_worlds(tmp_path / 'deep') == [worlds[1], *worlds]
+
+
+def test_a_file_of_before_there_were_people_is_read(tmp_path):
+    world = generate('moving', 3)
+    data = json.loads(worlds_text([world]))
+    del data['worlds'][0]['people']
+    (tmp_path / 'w.json').write_text(json.dumps(data))
+    assert read_worlds(tmp_path / 'w.json') == [world]
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'radius': -0.2}, 'radius'), ({'waypoints': [[0, 0]]}, 'at least two'),
+    ({'waypoints': [[0, 0], [1, float('nan')]]}, 'people holds nan'), ({'speed': 0}, '0 m/s'),
+    ({'mood': 'good'}, 'mood')])
+def test_people_that_cannot_be_are_refused(tmp_path, change, message):
+    data = json.loads(worlds_text([generate('people', 3)]))
+    data['worlds'][0]['people'][0].update(change)
+    (tmp_path / 'w.json').write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=message):
+        read_worlds(tmp_path / 'w.json')
 
 
 def test_barn_cells_become_cylinders(tmp_path):

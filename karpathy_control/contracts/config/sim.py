@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from karpathy_control.contracts.config.core import group, parameter
 from karpathy_control.contracts.config.robot import RobotConfig
 
-FAMILIES = ('mixed', 'cylinders', 'corridor', 'rooms', 'open', 'low', 'moving', 'field')
+FAMILIES = ('mixed', 'cylinders', 'corridor', 'rooms', 'open', 'low', 'moving', 'field', 'swarm',
+            'people')
 
 
 @dataclass(frozen=True)

@@ -253,6 +253,10 @@ def _outline(robot: RobotConfig) -> NDArray[np.float64]:
 def _know(truth: Truth, index: int, robot: RobotConfig) -> Plan:
     """Look a whole episode up, and plan from its beginning."""
     world = truth.worlds[truth.world[index]]
+    if world.people:
+        raise ConfigError(f'--policy oracle: world {world.family!r} seed {world.seed} has '
+                          f'{len(world.people)} people, who react to the robot; it takes worlds '
+                          'where every trajectory is known')
     x0, y0, x1, y1 = world.bounds
     width, height = math.ceil((x1 - x0) / CELL), math.ceil((y1 - y0) / CELL)
     slices = math.ceil(HORIZON * robot.max_speed / CELL) + 1
