@@ -270,6 +270,7 @@ def examine(robot: str, params_file: str, dds_profile: str, live: bool) -> list[
         findings.append(Check('params_file', False, str(error),
                               'compare with: karpathy-control params --yaml'))
     encoder = str(parameters['perception'].get('weights', 'encoder.safetensors'))
+    motion = str(parameters['perception'].get('motion_weights', 'motion.safetensors'))
     actor = str(parameters['policy'].get('weights', 'actor.safetensors'))
     device = str(parameters['perception'].get('device', 'cpu'))
     steps: list[Callable[[], Check]] = [
@@ -279,7 +280,8 @@ def examine(robot: str, params_file: str, dds_profile: str, live: bool) -> list[
         lambda: check_security(os.environ, [enclave('', name) for name in NODE_CONFIGS
                                             if name not in OF_A_SIMULATION]),
         lambda: check_device(device), lambda: check_weights('encoder', encoder),
-        lambda: check_weights('actor', actor), lambda: check_robot(robot), check_host_tools]
+        lambda: check_weights('actor', actor), lambda: check_weights('motion', motion),
+        lambda: check_robot(robot), check_host_tools]
     if live:
         steps.append(lambda: check_live(dds_profile))
     return findings + [step() for step in steps]

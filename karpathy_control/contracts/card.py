@@ -26,7 +26,7 @@ class WeightsError(RuntimeError):
 class WeightsCard:
     """Where a weight file comes from and what it was measured to do."""
 
-    kind: str  # 'encoder' or 'actor'
+    kind: str  # 'encoder', 'actor' or 'motion'
     sha256: str  # of the .safetensors file
     layout_version: int
     layout_hash: str

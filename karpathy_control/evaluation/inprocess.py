@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import (
     ControlConfig,
     PerceptionConfig,
@@ -31,6 +32,7 @@ from karpathy_control.contracts.types import (
 from karpathy_control.contracts.world import World
 from karpathy_control.control.controller import Controller
 from karpathy_control.evaluation.delays import Delays
+from karpathy_control.perception.motion import load_network
 from karpathy_control.perception.runtime import PerceptionRuntime
 from karpathy_control.policy.runtime import PolicyRuntime
 from karpathy_control.policy.situation import Policy
@@ -89,7 +91,9 @@ class InProcessLoop:
         self.world = MujocoWorld(world, config.sim, robot)
         self._start = world.start
         self._sensor = SensorPipeline(config.sensor)
-        self._perception = PerceptionRuntime(encoder, config.perception)
+        self._perception = PerceptionRuntime(
+            encoder, config.perception,
+            load_network(find('weights', config.perception.motion_weights)))
         self._policy = PolicyRuntime(actor, config.policy, wait=True, instead=instead)
         self._control = Controller(config.control)
         self._sensor.on_camera_model(self.world.camera_model())

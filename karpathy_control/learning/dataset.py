@@ -54,6 +54,7 @@ _AHEAD = np.abs(scan_bearings()) < math.radians(35.0)
 FURNISHED = 0.7  # share of worlds with more low and hanging boxes than their family has
 ROOM = 0.15  # m between such a box and what stands already
 START_ROOM = 0.8  # m around the start
+PATIENCE = 2  # times as long as the frames take, before those of a robot that touches count
 
 Frames = dict[str, NDArray]
 
@@ -119,7 +120,8 @@ def robot_config(robot: RobotDescription) -> RobotConfig:
 def record_world(family: str, seed: int, frames: int, robot: RobotDescription) -> Frames:
     """Drive through one world and record `frames` frames, one every 0.4 s unless it touches.
 
-    What touches something may have climbed on it, and then no longer stands upright.
+    What touches something may have climbed on it, and then no longer stands upright. One that
+    does not get free is recorded as it is, in the end.
     Returns arrays with the frame as first axis: image, depth, scan, past, past_age, imu, history,
     camera_pose (inputs) and sectors, camera (labels), pose (world frame), origin (family, seed).
     """
@@ -147,8 +149,9 @@ def record_world(family: str, seed: int, frames: int, robot: RobotDescription) -
         ranges = None
         if step % SCAN_STEPS == 0:
             ranges = resampler(sim.lidar(), sim.stamp).ranges
+        stuck = step > PATIENCE * frames * FRAME_STEPS
         if (step % FRAME_STEPS == 0 and step >= FRAME_STEPS and ranges is not None
-                and not sim.in_contact):
+                and (stuck or not sim.in_contact)):
             state = odom.at(sim.stamp, 0.1)
             assert state is not None
             frame = _frame(sim, state, ranges, history, warp, labels, body)

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from karpathy_control.contracts.config import ControlConfig, PolicyConfig
+from karpathy_control.bringup.resources import find
+from karpathy_control.contracts.config import ControlConfig, PerceptionConfig, PolicyConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
 from karpathy_control.control.gate import Gate
 from karpathy_control.learning.rewards import Transition
+from karpathy_control.perception.motion import load_network
 from karpathy_control.perception.tracker import Tracker
 from karpathy_control.policy.deliberation import Deliberation, Features
 from karpathy_control.policy.situation import Situation, Truth
@@ -53,14 +55,16 @@ class ClosedLoop:
     proposal is applied as it is; without `camera` nobody hears what the camera says. As in
     `control`, the gate takes the depth of a camera that has it, and else the learned scan.
     Without `memory` the policy knows what the present scan shows and no more; without `route` it
-    plans as if nothing stood in the way. An episode is won where odometry has come within the
+    plans as if nothing stood in the way. With `straight` what moves is taken to go straight on.
+    An episode is won where odometry has come within the
     goal tolerance or, with `reach`, where the truth is within that many metres.
     """
 
     def __init__(self, bank: Bank, batch: int, control: ControlConfig, policy: PolicyConfig,
                  variation: Variation | None = None, episode_time: float = 40.0, *,
                  gate: bool = True, camera: bool = True, depth: bool = True,
-                 memory: bool = True, route: bool = True, reach: float | None = None) -> None:
+                 memory: bool = True, route: bool = True, straight: bool = False,
+                 reach: float | None = None) -> None:
         self.batch, self.policy = batch, policy
         self.episode_time = episode_time
         self.world = BatchedWorld(bank, batch, policy.robot, variation)
@@ -68,7 +72,8 @@ class ClosedLoop:
         self.camera, self.depth = camera, depth
         self._memory, self._route, self._reach = memory, route, reach
         self.deliberation = Deliberation(policy, batch)
-        self.tracker = Tracker(batch)
+        self.tracker = Tracker(batch, None if straight else load_network(
+            find('weights', PerceptionConfig().motion_weights)))
         self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
         bearings = scan_bearings()
         self._angle_min = float(bearings[0])

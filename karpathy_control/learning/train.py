@@ -1,4 +1,4 @@
-"""`karpathy-control train policy|encoder|novelty`: the one door to every training."""
+"""`karpathy-control train policy|encoder|motion|novelty`: the one door to every training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-USAGE = """usage: karpathy-control train policy|encoder|novelty [options]
+USAGE = """usage: karpathy-control train policy|encoder|motion|novelty [options]
 
   policy   the reflex, by PPO in the batched world with the gate in the loop
   encoder  the perception network, on rendered frames
+  motion   how things that move go on, from tracks
   novelty  what the out-of-distribution score of an encoder compares with
 
   --help after one lists its options"""
@@ -28,13 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if what == 'encoder':
         from karpathy_control.learning import pretrain
         return pretrain.main(arguments[1:])
+    if what == 'motion':
+        from karpathy_control.learning import motion
+        return motion.main(arguments[1:])
     if what == 'novelty':
         from karpathy_control.learning import novelty
         return novelty.main(arguments[1:])
     print(USAGE)
     if what in ('-h', '--help'):
         return 0
-    print(f'train: {what!r} is unknown; it takes policy, encoder or novelty', file=sys.stderr)
+    print(f'train: {what!r} is unknown; it takes policy, encoder, motion or novelty',
+          file=sys.stderr)
     return 2
 
 

@@ -13,6 +13,7 @@ from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.joined import JoinedNode
 from karpathy_control.nodes.spin import run
 from karpathy_control.perception.explain import overlay
+from karpathy_control.perception.motion import load_network
 from karpathy_control.perception.runtime import PerceptionRuntime
 
 
@@ -25,7 +26,8 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
     def build(self) -> None:
         """Load the weights, warm up, create publishers and subscriptions."""
         config = self.config
-        self._runtime = PerceptionRuntime(find('weights', config.weights), config)
+        self._runtime = PerceptionRuntime(find('weights', config.weights), config,
+                                          load_network(find('weights', config.motion_weights)))
         self._runtime.warm_up()
         self._extras: dict[str, float] = {}
         self._entities = self.publisher('perception/entities')

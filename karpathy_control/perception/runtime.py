@@ -52,6 +52,7 @@ from karpathy_control.perception.encoder import (
     pack,
 )
 from karpathy_control.perception.history import History
+from karpathy_control.perception.motion import Network
 from karpathy_control.perception.novelty import Novelty, pooled
 from karpathy_control.perception.onnx_session import OnnxSession, export
 from karpathy_control.perception.tracker import Tracker
@@ -119,7 +120,9 @@ class PerceptionRuntime:
     marks nothing.
     """
 
-    def __init__(self, weights: Path, config: PerceptionConfig) -> None:
+    def __init__(self, weights: Path, config: PerceptionConfig,
+                 motion: Network | None = None) -> None:
+        """motion: how moving things go on (`load_network`); None: straight."""
         self.config = config
         self.errors = 0
         self._device = open_device(config.device)
@@ -142,7 +145,7 @@ class PerceptionRuntime:
                                         config.threads)
         self._output: torch.Tensor | None = None  # pinned, made by the first answer
         self._history = History(PAST_AGES)
-        self._tracker = Tracker()
+        self._tracker = Tracker(network=motion)
         self.novelty = Novelty(weights, self._device)
 
     def reset(self) -> None:
@@ -273,16 +276,18 @@ class PerceptionRuntime:
         table[:, 5] = out['radius']
         table[:, 6] = sigmoid(out['presence'])
         table[:, 7] = np.where(table[:, 6] >= NAMED_FROM, out['classes'].argmax(1), _FREE)
-        table[:, 8:] = out['embedding']
+        table[:, 8:8 + EMBEDDING] = out['embedding']
+        table[:, 8 + EMBEDDING:] = 0.0
         return table
 
 
 def _enter(moving: NDArray[np.float64], table: FloatArray) -> None:
     """Write tracked rows (k, MOVER_FIELDS) into the sectors of a table, the nearest last."""
-    for x, y, vx, vy, radius, confidence in moving[::-1]:
+    for x, y, vx, vy, radius, confidence, turn_rate, spread in moving[::-1]:
         row = table[int((math.atan2(y, x) + math.pi) / SECTOR_WIDTH) % SECTORS]
         row[0], row[1], row[3], row[4], row[5] = x, y, vx, vy, radius
         row[6], row[7] = max(row[6], confidence), _MOVING
+        row[-2:] = turn_rate, spread
 
 
 def _disagreement(learned: Scan, geometry: Scan) -> float:

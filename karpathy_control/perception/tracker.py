@@ -4,9 +4,8 @@ A scan is cut into segments where it jumps. A segment is a candidate where it is
 some of its points lie in space that a scan half a second ago saw free, or a place before it that
 was taken then is free now: what merely comes out from behind something does neither. Candidates
 are followed by Kalman filters with constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6);
-one is said to move when its speed stands out of its uncertainty. No learning: the encoder's own
-velocity is no better than zero (doc/log.md). The very kernel runs in the batched world and on the
-robot.
+one is said to move when its speed stands out of its uncertainty, and how it goes on, a small
+network says (perception.motion). The very kernel runs in the batched world and on the robot.
 """
 
 from __future__ import annotations
@@ -24,6 +23,13 @@ from karpathy_control.contracts.layout import (
     scan_bearings,
 )
 from karpathy_control.mapping.jit import kernel
+from karpathy_control.perception.motion import (
+    FEATURES,
+    Network,
+    describe,
+    forecast,
+    no_network,
+)
 
 TRACKS = 16  # per robot, at most
 KEPT = 22  # scans of the past: a second at 20 Hz and some
@@ -241,11 +247,13 @@ def _segment(scan, first, count, cosines, sines, pose, signs, now, tracks, taken
 
 
 @kernel
-def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
+def track_one(scan, time, pose, cosines, sines, network, tracks, ways, scans, poses, times,
+              rows, seen):
     """Enter one scan and write what moves into rows (MOVERS, MOVER_FIELDS), nearest first.
 
-    scans (KEPT, n) m, poses (KEPT, 3) and times (KEPT,) s, newest first, are the past and are
-    moved on. A time that does not rise forgets everything.
+    scans (KEPT, n) m, poses (KEPT, 3) and times (KEPT,) s, newest first, and ways (TRACKS, KEPT,
+    4), x y vx vy of every track at these times, are the past and are moved on. A time that does
+    not rise forgets everything. seen (MOVERS, FEATURES): what the network saw of each row.
     """
     rows[:] = 0.0
     if times[0] >= time:
@@ -286,12 +294,19 @@ def track_one(scan, time, pose, cosines, sines, tracks, scans, poses, times, row
         poses[k] = poses[k - 1]
         times[k] = times[k - 1]
     scans[0], poses[0], times[0] = scan, pose, time
-    _tell(tracks, pose, rows)
+    for k in range(TRACKS):
+        for i in range(KEPT - 1, 0, -1):
+            ways[k, i] = ways[k, i - 1]
+        if tracks[k, ALIVE] == 0.0 or tracks[k, LOOKS] <= 1.0:
+            ways[k] = np.nan  # of another thing
+        if tracks[k, ALIVE] > 0.0:
+            ways[k, 0] = tracks[k, X:VY + 1]
+    _tell(network, tracks, ways, times, pose, rows, seen)
 
 
 @kernel
-def _tell(tracks, pose, rows):
-    """Write the moving tracks into rows, the nearest first."""
+def _tell(network, tracks, ways, times, pose, rows, seen):
+    """Write the moving tracks into rows, the nearest first, and how each goes on."""
     c, s = math.cos(pose[2]), math.sin(pose[2])
     told = np.zeros(TRACKS, np.bool_)
     for row in range(MOVERS):
@@ -309,6 +324,8 @@ def _tell(tracks, pose, rows):
         out[2], out[3] = c * t[VX] + s * t[VY], c * t[VY] - s * t[VX]
         out[4] = t[RADIUS]
         out[5] = max(0.5, 1.0 - math.sqrt(t[VV]))
+        describe(ways[best], times, times[0], t[RADIUS], t[LOOKS], math.sqrt(t[VV]), seen[row])
+        out[6], out[7] = forecast(network, seen[row])
 
 
 @kernel
@@ -320,32 +337,41 @@ def _parted(a, b, step):
 
 
 @kernel
-def _track_single(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
-    track_one(scan[0], time[0], pose[0], cosines, sines, tracks[0], scans[0], poses[0], times[0],
-              rows[0])
+def _track_single(scan, time, pose, cosines, sines, network, tracks, ways, scans, poses, times,
+                  rows, seen):
+    track_one(scan[0], time[0], pose[0], cosines, sines, network, tracks[0], ways[0], scans[0],
+              poses[0], times[0], rows[0], seen[0])
 
 
 @kernel(parallel=True)
-def _track_batch(scan, time, pose, cosines, sines, tracks, scans, poses, times, rows):
+def _track_batch(scan, time, pose, cosines, sines, network, tracks, ways, scans, poses, times,
+                 rows, seen):
     for b in prange(scan.shape[0]):
-        track_one(scan[b], time[b], pose[b], cosines, sines, tracks[b], scans[b], poses[b],
-                  times[b], rows[b])
+        track_one(scan[b], time[b], pose[b], cosines, sines, network, tracks[b], ways[b],
+                  scans[b], poses[b], times[b], rows[b], seen[b])
 
 
 class Tracker:
-    """Follows what moves around `batch` robots."""
+    """Follows what moves around `batch` robots.
 
-    def __init__(self, batch: int = 1) -> None:
+    seen: (B, MOVERS, FEATURES), what the network saw of each row, see perception.motion.
+    """
+
+    def __init__(self, batch: int = 1, network: Network | None = None) -> None:
+        """network: how things go on; None: straight."""
         if batch < 1:
             raise ValueError(f'batch is {batch}; it takes at least 1')
         self.batch = batch
+        self._network = network or no_network()
         bearings = scan_bearings().astype(np.float64)
         self._cosines, self._sines = np.cos(bearings), np.sin(bearings)
         self._tracks = np.zeros((batch, TRACKS, COLUMNS))
         self._scans = np.full((batch, KEPT, SCAN_BEAMS), np.nan, np.float32)
         self._poses = np.zeros((batch, KEPT, 3))
         self._times = np.full((batch, KEPT), -np.inf)
+        self._ways = np.full((batch, TRACKS, KEPT, 4), np.nan)
         self._rows = np.zeros((batch, MOVERS, MOVER_FIELDS))
+        self.seen = np.zeros((batch, MOVERS, FEATURES), np.float32)
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""
@@ -368,7 +394,8 @@ class Tracker:
             pose: (B, 3) x y yaw in odom, m and rad. ValueError where it is not finite.
 
         Returns (B, MOVERS, MOVER_FIELDS): x y (m, base), vx vy (m/s over ground, base), radius
-        (m), confidence (0: no more rows), nearest first. The next call writes to the same array.
+        (m), confidence (0: no more rows), turn rate (rad/s), spread (m/s), nearest first. The next
+        call writes to the same array.
 
         """
         scan = np.ascontiguousarray(scan, np.float32)
@@ -382,6 +409,6 @@ class Tracker:
         if not (np.isfinite(pose).all() and np.isfinite(time).all()):
             raise ValueError('pose or time is not finite')
         track = _track_batch if self.batch > 1 else _track_single
-        track(scan, time, pose, self._cosines, self._sines, self._tracks, self._scans, self._poses,
-              self._times, self._rows)
+        track(scan, time, pose, self._cosines, self._sines, self._network, self._tracks,
+              self._ways, self._scans, self._poses, self._times, self._rows, self.seen)
         return self._rows

@@ -169,7 +169,8 @@ def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose,
                       plan.origin[b], cell, pose[b], chosen[b], work, results)
     chosen[b] = -1
     clear = min(f.footprint_clearance(body.slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                f.mover_clearance(body.slabs, movers[b], 0.0, 0.0, 0.0, 1.0, 0.0))
+                f.mover_clearance(body.slabs, movers[b], movers[b, :, :2], 0.0, 0.0, 0.0, 1.0,
+                                  0.0))
     here, heading = 0.0, 0.0
     if plan.ready[b]:
         here = value_at(plan.field[b], cell, pose[b, 0] / cell - plan.origin[b, 0],
@@ -294,7 +295,7 @@ class Deliberation:
             pose: (B, 3) odom, m and rad. A row that is not finite is skipped.
             scan: (B, SCAN_BEAMS) m.
             camera_scan: (B, SCAN_BEAMS) m, what the camera says; NaN outside its view.
-            moving: (B, m, 6) moving entities in base; points at them are not kept.
+            moving: (B, m, MOVER_FIELDS) moving entities in base; points at them are not kept.
 
         """
         pose, scan, camera, movers = self._inputs(pose, scan, camera_scan, moving)
@@ -322,7 +323,7 @@ class Deliberation:
             applied: (B, K, 2) commands that were applied last, newest first; K >= 1.
             goal: (B, 2) odom, m; NaN where there is none.
             scan: (B, SCAN_BEAMS) m.
-            moving: (B, m, 6) moving entities in base.
+            moving: (B, m, MOVER_FIELDS) moving entities in base.
 
         The command is zero where there is no plan yet, within the goal tolerance, and where no
         candidate can stop before its first contact.

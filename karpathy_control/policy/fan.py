@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from karpathy_control.mapping.jit import kernel
+from karpathy_control.mapping.motion import CONFIDENCE, RADIUS, SPREAD, go_on
 from karpathy_control.policy.cost_to_go import value_at
 from karpathy_control.policy.memory import (
     MOVER_CONFIDENCE,
@@ -55,7 +56,7 @@ NOSE_WEIGHT = 0.6
 SPIN_COST = 0.05  # m of path
 COMMITMENT = 0.3  # m of path by which another must be better than a manoeuvre that was begun
 MEETING_STEPS = 35  # of STEP, that moving things are looked ahead for
-MEETING_MARGIN, MEETING_GROWTH = 0.08, 0.1  # m, and m/s: what nobody knows of where they go
+MEETING_MARGIN, MEETING_GROWTH = 0.08, 0.33  # m, and times the spread of their ways
 MEETING_COST, MEETING_TIME = 30.0, 1.0  # m of path for meeting one now; s in which that falls
 NEAR_MISS, NEAR_MISS_COST = 0.4, 1.0  # m beyond the margin, and m of path for touching it
 REACTION = 0.2  # s between seeing and braking, in a system without a fault
@@ -189,19 +190,19 @@ def footprint_clearance(slabs, px, py, count, x, y, c, s, work):
 
 
 @kernel
-def mover_clearance(slabs, movers, t, x, y, c, s):
-    """Least signed distance from the footprint to the moving discs after t seconds, m.
+def mover_clearance(slabs, movers, places, grown, x, y, c, s):
+    """Least signed distance from the footprint to the moving discs at `places` (m, 2), m.
 
-    Exact for a rectangle; for another polygon below the true one beyond a corner.
+    Their radii grow by `grown` s times the spread of their ways. Exact for a rectangle; for
+    another polygon below the true one beyond a corner.
     """
     least = 10.0
     right = slabs.shape[0] == 2 and abs(slabs[0, 0] * slabs[1, 0]
                                         + slabs[0, 1] * slabs[1, 1]) < 1e-9
     for m in range(movers.shape[0]):
-        if not movers[m, 5] >= MOVER_CONFIDENCE:
+        if not movers[m, CONFIDENCE] >= MOVER_CONFIDENCE:
             continue
-        dx = movers[m, 0] + movers[m, 2] * t - x
-        dy = movers[m, 1] + movers[m, 3] * t - y
+        dx, dy = places[m, 0] - x, places[m, 1] - y
         bx, by = c * dx + s * dy, -s * dx + c * dy
         d, square = -1e3, 0.0
         for k in range(slabs.shape[0]):
@@ -210,7 +211,7 @@ def mover_clearance(slabs, movers, t, x, y, c, s):
             square += max(off, 0.0) ** 2
         if right and d > 0.0:
             d = math.sqrt(square)
-        least = min(least, d - movers[m, 4])
+        least = min(least, d - movers[m, RADIUS] - grown * movers[m, SPREAD])
     return least
 
 
@@ -344,12 +345,12 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
 
 
 @kernel
-def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, stop_at):
+def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, ways, stop_at):
     """When a command meets something that moves, s (inf: never), and how near it comes, m.
 
     The command is kept up for MEETING_STEPS, or until `stop_at` (s), where the robot then stands:
-    who moves comes to a robot that stands, too. A disc goes on as it goes, and what nobody knows
-    of its way grows with time.
+    who moves comes to a robot that stands, too. ways: (MEETING_STEPS, m, 2) m, where the discs
+    will be; what nobody knows of that grows with time.
     """
     v, w = velocity[0], velocity[1]
     x, y, yaw = 0.0, 0.0, 0.0
@@ -362,8 +363,8 @@ def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, stop
         elif t > DELAY + 1e-9:
             target_v, target_w = v_command, w_command
         x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, target_v, target_w, limits, STEP)
-        d = (mover_clearance(slabs, movers, t, x, y, math.cos(yaw), math.sin(yaw))
-             - MEETING_MARGIN - MEETING_GROWTH * t)
+        d = mover_clearance(slabs, movers, ways[k], MEETING_GROWTH * t, x, y, math.cos(yaw),
+                            math.sin(yaw)) - MEETING_MARGIN
         if d < 0.0:
             return t, 0.0
         least = min(least, d)
@@ -390,6 +391,8 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
     of motion, and a robot that follows each change only trembles.
     """
     start = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
+    ways = np.empty((MEETING_STEPS, movers.shape[0], 2))
+    go_on(movers, STEP, ways)
     best, best_score = -1, np.inf
     for a in range(fan.shape[0]):
         v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
@@ -410,7 +413,7 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
             score -= COMMITMENT
         results[a, R_MET] = np.inf
         if movers.shape[0] > 0:
-            met, near = meeting(v, w, velocity, applied, limits, slabs, movers,
+            met, near = meeting(v, w, velocity, applied, limits, slabs, movers, ways,
                                 results[a, R_CONTACT] - STEP)
             results[a, R_MET] = met
             if met < np.inf:

@@ -45,12 +45,13 @@ LOOKAHEAD = 3.0  # m along a plan
 NEW_GOAL = 0.5  # m: a goal that moved by more starts deliberation at once
 ODOM_JUMP = 0.5  # m beyond what the twist explains
 _MOVING = float(ENTITY_CLASSES.index('moving'))
-_COLUMNS = [ENTITY_FIELDS.index(name) for name in ('x', 'y', 'vx', 'vy', 'radius', 'confidence')]
+_COLUMNS = [ENTITY_FIELDS.index(name) for name in (
+    'x', 'y', 'vx', 'vy', 'radius', 'confidence', 'turn_rate', 'spread')]
 _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confidence')
 
 
 def moving_entities(entities: Entities | None) -> NDArray[np.float64]:
-    """Rows x y vx vy radius confidence of what surely moves. Shape: (MOVERS, 6), base."""
+    """What surely moves, in rows as contracts.layout says. Shape: (MOVERS, MOVER_FIELDS), base."""
     rows = np.zeros((MOVERS, MOVER_FIELDS))
     if entities is None or not len(entities.table):
         return rows

@@ -36,7 +36,7 @@ class Situation:
     pose: NDArray[np.float64]  # (B, 3) x y yaw in odom
     velocity: NDArray[np.float64]  # (B, 2) measured v w, m/s and rad/s
     applied: NDArray[np.float64]  # (B, K, 2) commands that were applied last, newest first
-    movers: NDArray[np.float64]  # (B, M, 6) x y vx vy in base, radius, confidence (0: no mover)
+    movers: NDArray[np.float64]  # (B, M, MOVER_FIELDS), see contracts.layout
     fresh: NDArray[np.bool_]  # (B,) an episode has just begun: forget what was kept
     deliberation: Deliberation  # memory and cost-to-go of these robots
     truth: Truth | None = None  # on a robot nobody knows it

@@ -11,6 +11,7 @@ from shapely import affinity
 from shapely.geometry import Point, Polygon
 
 from karpathy_control.contracts.config import PolicyConfig, from_mapping
+from karpathy_control.mapping.motion import go_on
 from karpathy_control.policy import fan as f
 from karpathy_control.policy.deliberation import Deliberation
 
@@ -176,24 +177,30 @@ def test_skipped_checks_never_hide_a_contact():
 
 
 def met(v, w, movers, stop_at=np.inf):
-    return f.meeting(v, w, np.array((v, w)), np.array((v, w)), LIMITS, SLABS, np.array(movers),
+    movers = np.array(movers)
+    ways = np.empty((f.MEETING_STEPS, len(movers), 2))
+    go_on(movers, f.STEP, ways)
+    return f.meeting(v, w, np.array((v, w)), np.array((v, w)), LIMITS, SLABS, movers, ways,
                      stop_at)
 
 
 def test_a_moving_disc_is_met_where_it_will_be():
-    standing = [1.0, 2.0, 0.0, 0.0, 0.3, 1.0]
-    crossing = [1.0, 1.2, 0.0, -1.2, 0.3, 1.0]  # at (1, 0) after one second
+    standing = [1.0, 2.0, 0.0, 0.0, 0.3, 1.0, 0.0, 0.3]
+    crossing = [1.0, 1.2, 0.0, -1.2, 0.3, 1.0, 0.0, 0.3]  # at (1, 0) after one second
     assert met(1.0, 0.0, [standing])[0] == np.inf
     assert met(1.0, 0.0, [crossing])[0] < 1.0
-    assert met(1.0, 0.0, [[*crossing[:5], 0.1]])[0] == np.inf  # not believed
+    assert met(1.0, 0.0, [[*crossing[:5], 0.1, 0.0, 0.3]])[0] == np.inf  # not believed
 
 
 def test_who_moves_comes_to_a_robot_that_stands():
     # front edge at 0.229 m: 2 - 0.229 - 0.3 = 1.471 m at 1 m/s, less the margin, which grows
-    # with t: t (1 + 0.08) > 1.471 - 0.12, at t = 1.251
-    coming = [2.0, 0.0, -1.0, 0.0, 0.3, 1.0]
+    # with t: t (1 + 0.33 * 0.3) > 1.471 - 0.08, at t = 1.266
+    coming = [2.0, 0.0, -1.0, 0.0, 0.3, 1.0, 0.0, 0.3]
     assert met(0.0, 0.0, [coming])[0] == pytest.approx(1.3)
-    # so it does where the robot must stop for something that stands, but later
+    # one that turns at 1.5 rad/s goes sideways after 1.8 s, no more than 1.3 m nearer
+    turning = [3.0, 0.0, -1.0, 0.0, 0.3, 1.0, 1.5, 0.3]
+    assert met(0.0, 0.0, [[*turning[:6], 0.0, 0.3]])[0] < met(0.0, 0.0, [turning])[0] == np.inf
+    # the one straight on comes to where the robot must stop for something that stands, too, later
     assert np.inf > met(-0.3, 0.0, [coming], stop_at=0.5)[0] > 1.3
 
 
@@ -201,7 +208,8 @@ def test_who_moves_comes_to_a_robot_that_stands():
 def test_meeting_agrees_with_exact_arcs_and_polygons(v, w, seed):
     rng = np.random.default_rng(seed)
     movers = np.column_stack((rng.uniform(-4, 4, (3, 2)), rng.uniform(-1.5, 1.5, (3, 2)),
-                              rng.uniform(0.1, 0.5, 3), np.ones(3)))
+                              rng.uniform(0.1, 0.5, 3), np.ones(3), np.zeros(3),
+                              rng.uniform(0.0, 1.0, 3)))
     outline = Polygon(CONFIG.robot.polygon)
     time, near = np.inf, np.inf
     for k in range(1, f.MEETING_STEPS + 1):
@@ -210,8 +218,8 @@ def test_meeting_agrees_with_exact_arcs_and_polygons(v, w, seed):
             v / w * math.sin(w * t), v / w * (1.0 - math.cos(w * t)))
         body = affinity.translate(affinity.rotate(outline, w * t, origin=(0, 0),
                                                   use_radians=True), x, y)
-        d = min(body.distance(Point(m[:2] + m[2:4] * t)) - m[4] for m in movers)
-        d -= f.MEETING_MARGIN + f.MEETING_GROWTH * t
+        d = min(body.distance(Point(m[:2] + m[2:4] * t)) - m[4] - f.MEETING_GROWTH * t * m[7]
+                for m in movers) - f.MEETING_MARGIN
         near = min(near, d)
         if d < 0.0 and time == np.inf:
             time = t

@@ -23,11 +23,11 @@ FREE_SCAN = np.full(SCAN_BEAMS, np.inf, np.float32)
 
 
 @settings(max_examples=40, deadline=None)
-@example(FREE_SCAN, FREE_SCAN, (0.0, 8.9e307), (0.0, 0.0), (0.0, 0.0, 0.0), (0.0,) * 6)
-@example(FREE_SCAN, FREE_SCAN, (1e200, -1e200), (1e200, 1e200), (0.0, 0.0, 0.0), (1e200,) * 6)
+@example(FREE_SCAN, FREE_SCAN, (0.0, 8.9e307), (0.0, 0.0), (0.0, 0.0, 0.0), (0.0,) * 8)
+@example(FREE_SCAN, FREE_SCAN, (1e200, -1e200), (1e200, 1e200), (0.0, 0.0, 0.0), (1e200,) * 8)
 @given(scan=RANGES, camera=RANGES, velocity=st.tuples(ANY, ANY), goal=st.tuples(ANY, ANY),
        pose=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-100, 100)),
-       mover=st.tuples(ANY, ANY, ANY, ANY, ANY, ANY))
+       mover=st.tuples(*[ANY] * 8))
 def test_always_finite(scan, camera, velocity, goal, pose, mover):
     config = PolicyConfig()
     think = Deliberation(config)
@@ -108,8 +108,8 @@ def test_sector_token_keeps_the_gap_in_metres():
 
 
 def test_mover_in_its_sector():
-    moving = np.zeros((1, 2, 6))
-    moving[0, 0] = 1.0, 1.5, -0.4, 0.2, 0.3, 0.8
+    moving = np.zeros((1, 2, 8))
+    moving[0, 0] = 1.0, 1.5, -0.4, 0.2, 0.3, 0.8, 0.0, 0.3
     token, at = features_in([], moving=moving)[1:1 + t.SECTORS], columns(t.SECTOR_COLUMNS)
     row = token[5]  # bearings 45 .. 90 degrees
     assert row[at['mover x']] == pytest.approx(1.0 / t.NEAR)

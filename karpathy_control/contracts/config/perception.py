@@ -16,6 +16,8 @@ class PerceptionConfig:
     robot: RobotConfig = group(RobotConfig)
     weights: str = parameter('encoder.safetensors', 'weight file: a name in the installed '
                              'weights folder or a path; its .json card lies beside it')
+    motion_weights: str = parameter('motion.safetensors', 'weight file of how moving things go '
+                                    'on, as weights')
     device: str = parameter('cpu', 'torch device: cpu, cuda or cuda:N; one that is not there is '
                             'an error')
     runtime: str = parameter('auto', 'what runs the encoder: onnxruntime (CPU alone), torch, or '

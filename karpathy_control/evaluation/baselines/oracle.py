@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.config import ConfigError, RobotConfig
+from karpathy_control.contracts.layout import MOVER_FIELDS
 from karpathy_control.contracts.world import World
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy.fan import TURNS, mover_clearance, one_step, slabs_of
@@ -50,7 +51,7 @@ class Plan:
 
     distance: NDArray[np.float32]  # (h, w) m to what stands, FINE cells
     origin: tuple[float, float]  # lower left corner of both grids
-    tracks: NDArray[np.float32]  # (T, 2 M, 6) rows of mover_clearance every TRACK s
+    tracks: NDArray[np.float32]  # (T, 2 M, MOVER_FIELDS) rows every TRACK s
     value: NDArray[np.float32]  # (S, H, W) s to the goal, CELL cells, from `made` on
     made: float
 
@@ -59,8 +60,8 @@ class Plan:
 def time_to_go(standing, tracks, first, keep, origin, goal, speed, value):
     """Fill value (S, H, W) s backwards; inf where something is or will be inescapably.
 
-    standing (H, W) whether the cell is free of what stands; tracks (T, M, 6) as of Plan, of which
-    the first slice is row `first`; keep: m from a disc; goal (2,) m; speed m/s.
+    standing (H, W) whether the cell is free of what stands; tracks (T, M, MOVER_FIELDS) as of
+    Plan, of which the first slice is row `first`; keep: m from a disc; goal (2,) m; speed m/s.
     """
     slices, rows, columns = value.shape
     slice_time = CELL / speed
@@ -134,7 +135,7 @@ def value_near(value, origin, x, y):
 def _free(x, y, yaw, rows, slabs, outline, distance, origin):
     """Whether the footprint at a pose keeps MARGIN from discs and from what stands."""
     c, s = math.cos(yaw), math.sin(yaw)
-    if mover_clearance(slabs, rows, 0.0, x, y, c, s) < MARGIN:
+    if mover_clearance(slabs, rows, rows[:, :2], 0.0, x, y, c, s) < MARGIN:
         return False
     for k in range(outline.shape[0]):
         i = math.floor((x + c * outline[k, 0] - s * outline[k, 1] - origin[0]) / FINE)
@@ -294,7 +295,7 @@ def _tracks(world: World, span: float) -> NDArray[np.float32]:
     Both, since one that starts its round anew jumps, and who counts on that must not be early.
     """
     times = np.arange(0.0, span + HORIZON, TRACK)
-    rows = np.zeros((len(times), 2 * len(world.movers), 6), np.float32)
+    rows = np.zeros((len(times), 2 * len(world.movers), MOVER_FIELDS), np.float32)
     for m, mover in enumerate(world.movers):
         keys = np.array(mover.keyframes)
         for row, then in ((2 * m, times), (2 * m + 1, times - TRACK)):
