@@ -47,7 +47,8 @@ def test_wrong_configuration_is_named(tmp_path, text, message):
 
 def test_unknown_training_and_missing_checkpoint(tmp_path, capsys):
     assert train.main(['both']) == 2
-    assert "'both' is unknown; it takes policy, encoder or novelty" in capsys.readouterr().err
+    assert ("'both' is unknown; it takes policy, encoder, novelty or surrogate"
+            in capsys.readouterr().err)
     config = tmp_path / 'tiny.yaml'
     config.write_text(TINY)
     assert ppo.main(['--resume', '--run', str(tmp_path), '--config', str(config), '--envs', '2',
