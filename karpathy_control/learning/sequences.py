@@ -72,11 +72,7 @@ class Truth:
 
 def record_sequence(family: str, seed: int, frames: int, robot: RobotDescription,
                     weights: Path) -> Sequence:
-    """Drive through one world and note `frames` frames that follow each other.
-
-    Frames in which the robot touches something are left out: what is said then is no error of
-    the encoder.
-    """
+    """Drive through one world and note `frames` frames that follow each other."""
     rng = np.random.default_rng([seed, 11])
     body = robot_config(robot)
     world = generate(family, seed)
@@ -111,8 +107,7 @@ def record_sequence(family: str, seed: int, frames: int, robot: RobotDescription
             true = {now: truth(sim.true_state(), sim.time)}
         for observation in sensor.release(now, now):
             said = perception.step(replace(observation, depth=None, depth_points=None))
-            if (observation.stamp not in true or observation.depth_points is None
-                    or sim.in_contact):
+            if observation.stamp not in true or observation.depth_points is None:
                 continue
             assert said.camera_scan is not None
             rows.append((*true[observation.stamp], said.camera_scan.ranges,

@@ -15,7 +15,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,10 @@ from karpathy_control.worlds.surrogate import (
 CELLS = {'learned': SECTORS * SUB_BINS, 'depth': SCAN_BEAMS}
 LIMITS = {'learned': PRESENT_WITHIN, 'depth': DEPTH_MAX}  # m
 LEAST = 300  # samples that an entry of a table is taken from
-LAGS = (1, 4)  # frames, and cells, over which correlations are taken
+LAGS = ((1, 0), (4, 0), (0, 1))  # frames and cells over which correlations are taken
 CHECKED = 3  # every third world checks the fit
+MIN_FRAMES = 20  # per world
+LASTING = 0.95  # correlation from frame to frame, and from cell to cell, at most
 EPOCHS = 30  # of the classifier
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 _NORMAL = np.random.default_rng(5).standard_normal(1 << 16).astype(np.float32)
@@ -121,11 +123,12 @@ def fit(found: Many[Residuals], cells: int, limit: float) -> ErrorModel:
             if of.any():
                 shift[i, b] = np.quantile(share[of], norm.cdf(levels()))
     error = (tables[0] + tables[1]).ravel()
-    said = tuple(pairs(found, lag, error) for lag in ((1, 0), (4, 0), (0, 1)))
     scores = [normal_scores(r, share, entry) for r in found]
-    off = tuple(scores_correlation(scores, lag) for lag in ((1, 0), (4, 0), (0, 1)))
-    stay, aside, new = zip(*(memory(*three) for three in (said, off)), strict=True)
-    return ErrorModel(cells, limit, tables[0], tables[1], shift, stay, aside, new)
+    memories = np.array([[
+        memory(*(pairs(found, lag, error, i) for lag in LAGS)),
+        memory(*(scores_correlation(found, scores, lag, i) for lag in LAGS))]
+        for i in range(CONTEXTS_COUNT)])  # (CONTEXTS, 2, 3)
+    return ErrorModel(cells, limit, tables[0], tables[1], shift, *memories.T)
 
 
 def window(counts: NDArray, b: int, limit: float) -> NDArray[np.int64]:
@@ -142,13 +145,12 @@ def memory(one: float, four: float, next_to: float) -> tuple[float, float, float
     """stay, aside and new of a latent from its correlations a frame, four frames and a cell apart.
 
     It is a sum of an autoregression and of what is new each time: (1 - new) stay^frames
-    aside^cells.
+    aside^cells. What seems to last for ever is what tells one world from another.
     """
-    one = min(max(one, 1e-3), 0.999)
-    stay = min((max(four, 1e-6) / one) ** (1.0 / 3.0), 0.999)
-    stay = max(stay, one)
-    new = max(0.0, 1.0 - one / stay)
-    return stay, min(max(next_to, 0.0) / (1.0 - new), 0.999), new
+    one = min(max(one, 1e-3), LASTING)
+    stay = min(max((max(four, 1e-6) / one) ** (1.0 / 3.0), one), LASTING)
+    new = 1.0 - one / stay
+    return stay, min(max(next_to, 0.0) / (1.0 - new), LASTING), new
 
 
 def both_below(a: NDArray, b: NDArray, correlation: float) -> NDArray:
@@ -168,8 +170,14 @@ def _lagged(values: NDArray, lag: tuple[int, int]) -> tuple[NDArray, NDArray]:
     return values[:n - frames, :m - cells], values[frames:, cells:]
 
 
-def pairs(found: Many[Residuals], lag: tuple[int, int], error: NDArray) -> float:
-    """Correlation of the latent of what is said, `lag` (frames, cells) apart.
+def _alike(r: Residuals, lag: tuple[int, int], context: int) -> NDArray[np.bool_]:
+    """Which pairs `lag` apart are both in view and in one context."""
+    of = r.seen & (r.entry // BINS_COUNT == context)
+    return np.logical_and(*_lagged(of, lag))
+
+
+def pairs(found: Many[Residuals], lag: tuple[int, int], error: NDArray, context: int) -> float:
+    """Correlation of the latent of what is said in a context, `lag` (frames, cells) apart.
 
     The one with which as many pairs are expected to be both in error as were: error (contexts *
     bins,) are the chances. Between 0 and 0.999.
@@ -178,7 +186,7 @@ def pairs(found: Many[Residuals], lag: tuple[int, int], error: NDArray) -> float
     count = np.zeros((size, size))
     both = 0
     for r in found:
-        ok = np.logical_and(*_lagged(r.seen, lag))
+        ok = _alike(r, lag, context)
         first, second = (entry[ok] for entry in _lagged(r.entry, lag))
         np.add.at(count, (first, second), 1)
         bad = [~right[ok] for right in _lagged(r.right, lag)]
@@ -207,10 +215,11 @@ def normal_scores(r: Residuals, share: NDArray, entry: NDArray) -> NDArray:
     return out
 
 
-def scores_correlation(scores: Many[NDArray], lag: tuple[int, int]) -> float:
-    """Mean product of normal scores, `lag` (frames, cells) apart."""
-    both = [np.stack(_lagged(s, lag), -1).reshape(-1, 2) for s in scores]
-    a = np.concatenate(both)
+def scores_correlation(found: Many[Residuals], scores: Many[NDArray], lag: tuple[int, int],
+                       context: int) -> float:
+    """Correlation of normal scores in a context, `lag` (frames, cells) apart."""
+    a = np.concatenate([np.stack(_lagged(s, lag), -1)[_alike(r, lag, context)]
+                        for r, s in zip(found, scores, strict=True)])
     a = a[np.isfinite(a).all(1)]
     return float(np.corrcoef(a.T)[0, 1]) if len(a) > 1 else 0.0
 
@@ -289,8 +298,9 @@ def assumed(kind: str) -> ErrorModel:
     nothing = exact(0.45)
     wrong = np.where((np.array(BINS) >= 0.45) & (np.array(BINS) < 4.0), 0.015, 0.0)
     shift = np.broadcast_to(0.01 * levels(), (CONTEXTS_COUNT, BINS_COUNT, LEVELS)).copy()
-    return ErrorModel(CELLS[kind], 4.0, np.broadcast_to(wrong, nothing.wrong.shape).copy(),
-                      nothing.unknown, shift, (0.0, 0.0), (0.9, 0.0), (0.0, 0.0))
+    return replace(nothing, cells=CELLS[kind], limit=4.0, shift=shift,
+                   wrong=np.broadcast_to(wrong, nothing.wrong.shape).copy(),
+                   aside=np.array([[0.9] * CONTEXTS_COUNT, [0.0] * CONTEXTS_COUNT]))
 
 
 def check(model: ErrorModel, kind: str, sequences: Many[Sequence], body: RobotConfig) -> float:
@@ -331,16 +341,16 @@ def main(argv: Many[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='karpathy-control train surrogate',
                                      description=__doc__.split('\n\n')[1])
     parser.add_argument('--weights', default='encoder.safetensors', help='of the encoder')
-    parser.add_argument('--worlds', type=int, default=63, help='that are driven through, of '
+    parser.add_argument('--worlds', type=int, default=42, help='that are driven through, of '
                         f'seeds from {HELD_OUT} on; every third checks the fit')
     parser.add_argument('--frames', type=int, default=200, help='per world, at 20 Hz')
     parser.add_argument('--run', type=Path, default=Path('runs/surrogate'), help='folder of what '
                         'was recorded; the same command goes on where it was interrupted')
     parser.add_argument('--out', type=Path, help='default: the installed config')
     args = parser.parse_args(argv)
-    if args.worlds < 2 * CHECKED or args.frames < 2 * LAGS[1]:
+    if args.worlds < 2 * CHECKED or args.frames < MIN_FRAMES:
         parser.error(f'--worlds {args.worlds} --frames {args.frames}: it takes at least '
-                     f'{2 * CHECKED} worlds and {2 * LAGS[1]} frames')
+                     f'{2 * CHECKED} worlds and {MIN_FRAMES} frames')
     weights = find('weights', args.weights)
     sha = sha256_of(weights)
     robot = load_robot(find('description', SimConfig().robot_xacro))
@@ -362,8 +372,8 @@ def main(argv: Many[str] | None = None) -> int:
                       'residuals': summary(found)}
     out = args.out or share() / 'config' / SHIPPED
     about = {'encoder_sha256': sha, 'commit': source_commit(),
-             'command': 'karpathy-control train surrogate ' + shlex.join(
-                 argv if argv is not None else sys.argv[1:]),
+             'command': shlex.join(['karpathy-control', 'train', 'surrogate',
+                                    *(argv if argv is not None else sys.argv[1:])]),
              'worlds': len(kept), 'frames': sum(len(s.truth) for s in kept),
              'worlds_checked': len(held_out)}
     out.write_text(json.dumps({'schema': SCHEMA, **about, 'bins_m': BINS, 'contexts': CONTEXTS,

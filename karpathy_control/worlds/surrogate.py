@@ -55,9 +55,10 @@ class Draw(NamedTuple):
     wrong: NDArray[np.float64]  # (CONTEXTS, BINS) chance of the farthest error: free, or a range
     unknown: NDArray[np.float64]  # (CONTEXTS, BINS) chance of that and of unknown, together
     shift: NDArray[np.float64]  # (CONTEXTS, BINS, LEVELS) see `said`
-    stay: NDArray[np.float64]  # (2,) correlation of a latent with itself a frame ago
-    aside: NDArray[np.float64]  # (2,) with that of the next cell
-    new: NDArray[np.float64]  # (2,) share of its variance that is of this cell and frame alone
+    # (2, CONTEXTS) each, of the two latents, by the context of the cell:
+    stay: NDArray[np.float64]  # correlation of a latent with itself a frame ago
+    aside: NDArray[np.float64]  # with that of the next cell
+    new: NDArray[np.float64]  # share of its variance that is of this cell and frame alone
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class ErrorModel:
     BINS) probabilities; wrong: nearer than `limit` said to be free, or beyond it said to be a
     range. shift: (CONTEXTS, BINS, LEVELS) by how much a range is off, rising with the level: as a
     share of the logarithm of the way from the truth to what may be said in its place, where
-    something may, else the logarithm of the ratio itself. stay, aside, new: see Draw; of what is
-    said and of how far off it is.
+    something may, else the logarithm of the ratio itself. stay, aside, new: see Draw; a row of
+    what is said and one of how far off it is.
     """
 
     cells: int
@@ -77,9 +78,9 @@ class ErrorModel:
     wrong: NDArray[np.float64]
     unknown: NDArray[np.float64]
     shift: NDArray[np.float64]
-    stay: tuple[float, float]
-    aside: tuple[float, float]
-    new: tuple[float, float]
+    stay: NDArray[np.float64]
+    aside: NDArray[np.float64]
+    new: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         shape = (len(CONTEXTS), len(BINS))
@@ -88,7 +89,9 @@ class ErrorModel:
         if not 0.5 <= self.limit <= SCAN_RANGE_MAX:
             raise ValueError(f'limit is {self.limit}; it takes 0.5 to {SCAN_RANGE_MAX} m')
         for name, array, wanted in (('wrong', self.wrong, shape), ('unknown', self.unknown, shape),
-                                    ('shift', self.shift, (*shape, LEVELS))):
+                                    ('shift', self.shift, (*shape, LEVELS)),
+                                    *((name, getattr(self, name), (2, len(CONTEXTS)))
+                                      for name in ('stay', 'aside', 'new'))):
             if array.shape != wanted or not np.isfinite(array).all():
                 raise ValueError(f'{name} of shape {array.shape}; it takes {wanted} finite '
                                  'numbers')
@@ -97,18 +100,16 @@ class ErrorModel:
             raise ValueError('wrong and unknown take probabilities whose sum is at most 1')
         if (np.diff(self.shift, axis=2) < 0.0).any():
             raise ValueError('shift takes numbers that do not fall from level to level')
-        for name, pair, highest in (('stay', self.stay, 1.0), ('aside', self.aside, 1.0),
-                                    ('new', self.new, 1.0)):
-            if len(pair) != 2 or not all(0.0 <= v <= highest for v in pair):
-                raise ValueError(f'{name} is {pair}; it takes two numbers from 0 to 1')
+        for name in ('stay', 'aside', 'new'):
+            if (getattr(self, name) < 0.0).any() or (getattr(self, name) > 1.0).any():
+                raise ValueError(f'{name} is {getattr(self, name)}; it takes numbers from 0 to 1')
 
     def draw(self, camera_pose: Sequence[float]) -> Draw:
         """The model as kernels take it, for a camera at x y z roll pitch yaw in base."""
         steps = np.arange(round(SCAN_RANGE_MAX / VIEW_STEP) + 1) * VIEW_STEP
         view = np.stack([in_view(np.full(SCAN_BEAMS, r), camera_pose) for r in steps], 1)
         return Draw(cell_of_beam(self.cells), np.ascontiguousarray(view), self.limit, self.wrong,
-                    self.wrong + self.unknown, self.shift, np.array(self.stay),
-                    np.array(self.aside), np.array(self.new))
+                    self.wrong + self.unknown, self.shift, self.stay, self.aside, self.new)
 
 
 def exact(nearest: float) -> ErrorModel:
@@ -119,7 +120,7 @@ def exact(nearest: float) -> ErrorModel:
     unknown = np.zeros(shape)
     unknown[:, :BINS.index(nearest)] = 1.0
     return ErrorModel(SCAN_BEAMS, SCAN_RANGE_MAX, np.zeros(shape), unknown,
-                      np.zeros((*shape, LEVELS)), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+                      np.zeros((*shape, LEVELS)), *np.zeros((3, 2, len(CONTEXTS))))
 
 
 def cell_of_beam(cells: int) -> NDArray[np.int64]:
@@ -133,7 +134,7 @@ def levels() -> NDArray[np.float64]:
 
 
 _FIELDS = {'cells': int, 'limit': float, 'wrong': np.array, 'unknown': np.array,
-           'shift': np.array, 'stay': tuple, 'aside': tuple, 'new': tuple}
+           'shift': np.array, 'stay': np.array, 'aside': np.array, 'new': np.array}
 
 
 def to_json(model: ErrorModel) -> dict[str, Any]:
@@ -206,22 +207,22 @@ def shifted(table, latent):
 
 
 @kernel
-def evolve(latent, m, first, last, began, normal, offset, stride):
-    """Latents of the next frame in the cells first..last: Draw.stay, aside and new of `m`.
+def evolve(latent, m, context, first, last, began, normal, offset, stride):
+    """Latents of the next frame in the cells first..last: Draw.stay and aside of `m`.
 
     latent (2, cells) is kept from frame to frame; what is new is added when it is used. `began`:
     the first frame of an episode, which has none before.
     """
     size = normal.shape[0]
     for j in range(2):
-        keep = 0.0 if began else m.stay[j]
-        fresh = math.sqrt(1.0 - keep * keep)
-        part = math.sqrt(1.0 - m.aside[j] * m.aside[j])
         step = 0.0
         for c in range(first, last + 1):
+            # any mixture of independent normals whose weights' squares sum to 1 is one again
+            keep = 0.0 if began else m.stay[j, context[c]]
+            aside = 0.0 if c == first else m.aside[j, context[c]]
             one = normal[(offset + (4 * (c - first) + j) * stride) % size]
-            step = one if c == first else m.aside[j] * step + part * one
-            latent[j, c] = keep * latent[j, c] + fresh * step
+            step = aside * step + math.sqrt(1.0 - aside * aside) * one
+            latent[j, c] = keep * latent[j, c] + math.sqrt(1.0 - keep * keep) * step
 
 
 @kernel
@@ -243,15 +244,15 @@ def draw(out, plane, latent, m, error, began, normal, offset, stride):
     true, behind = np.empty(cells), np.empty(cells)
     context, kind = np.empty(cells, np.int64), np.empty(cells, np.int64)
     describe(out, plane, m.cell, m.limit, true, behind, context, kind)
-    evolve(latent, m, first, last, began, normal, offset, stride)
+    evolve(latent, m, context, first, last, began, normal, offset, stride)
     size = normal.shape[0]
     for c in range(first, last + 1):
-        what = math.sqrt(1.0 - m.new[0]) * latent[0, c] + math.sqrt(m.new[0]) * normal[
+        i, b = context[c], kind[c]
+        what = math.sqrt(1.0 - m.new[0, i]) * latent[0, c] + math.sqrt(m.new[0, i]) * normal[
             (offset + (4 * (c - first) + 2) * stride) % size]
-        far = math.sqrt(1.0 - m.new[1]) * latent[1, c] + math.sqrt(m.new[1]) * normal[
+        far = math.sqrt(1.0 - m.new[1, i]) * latent[1, c] + math.sqrt(m.new[1, i]) * normal[
             (offset + (4 * (c - first) + 3) * stride) % size]
         p = 0.5 * (1.0 + math.erf(what / math.sqrt(2.0)))
-        i, b = context[c], kind[c]
         free = true[c] >= m.limit
         if p < error * m.wrong[i, b]:
             free = not free

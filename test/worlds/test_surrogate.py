@@ -46,7 +46,9 @@ def model(cells=144, limit=5.0, wrong=0.0, unknown=0.0, shift=0.0, stay=(0.0, 0.
           aside=(0.0, 0.0), new=(0.0, 0.0)):
     """The same chances in every entry; `shift` is the spread of a normal error."""
     return ErrorModel(cells, limit, np.full(SHAPE, wrong), np.full(SHAPE, unknown),
-                      np.broadcast_to(shift * levels(), (*SHAPE, LEVELS)).copy(), stay, aside, new)
+                      np.broadcast_to(shift * levels(), (*SHAPE, LEVELS)).copy(),
+                      *(np.repeat(pair, len(CONTEXTS)).reshape(2, -1)
+                        for pair in (stay, aside, new)))
 
 
 def frames(m, truth, count, plane=None, error=1.0, seed=0):
@@ -145,7 +147,8 @@ def test_a_thing_that_only_the_camera_sees_is_drawn_towards_what_is_behind():
     ('shape', {'unknown': np.zeros((2, 2))}, r'unknown of shape \(2, 2\)'),
     ('nan', {'shift': np.full((*SHAPE, LEVELS), np.nan)}, 'finite'),
     ('falls', {'shift': np.broadcast_to(-levels(), (*SHAPE, LEVELS))}, 'do not fall'),
-    ('stay', {'stay': (1.2, 0.0)}, 'stay is'),
+    ('stay', {'stay': np.full((2, len(CONTEXTS)), 1.2)}, 'stay is'),
+    ('new', {'new': np.zeros(2)}, r'new of shape \(2,\)'),
 ])
 def test_models_that_make_no_sense_are_refused(name, change, told):
     with pytest.raises(ValueError, match=told):
@@ -161,7 +164,8 @@ def test_a_file_is_read_as_it_was_written_and_refused_by_name(tmp_path):
     back = read_surrogate(path)
     np.testing.assert_array_equal(back['learned'].wrong, m.wrong)
     np.testing.assert_allclose(back['learned'].shift, m.shift, atol=5e-5)  # four digits
-    assert back['learned'].stay == (0.5, 0.25) and back['depth'].cells == SCAN_BEAMS
+    assert back['learned'].stay.tolist() == [[0.5] * 3, [0.25] * 3]
+    assert back['depth'].cells == SCAN_BEAMS
     for broken in ({**content, 'schema': 'other'}, {**content, 'bins_m': [0.0]},
                    {**content, 'models': {}}):
         path.write_text(json.dumps(broken))
