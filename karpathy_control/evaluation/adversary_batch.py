@@ -56,7 +56,7 @@ def variation(control: ControlConfig, kind: str) -> Variation:
     return dataclasses.replace(
         Variation(), delay=(0.0, gate.reaction_time), drift=(0.0, 1.5 * gate.drift_per_metre),
         turn_drift=(0.0, 1.5 * gate.drift_per_radian), scan_noise=(0.0, 0.01),
-        scan_drop=(0.0, 0.03), camera_range=(0.0, 0.0), camera_miss=(0.0, 0.0))
+        scan_drop=(0.0, 0.03), camera_range=(0.0, 0.0))
 
 
 def run(kind: str, seed: int, first: int, count: int, control: ControlConfig,

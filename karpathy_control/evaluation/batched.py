@@ -18,7 +18,8 @@ from karpathy_control.worlds.variation import Variation
 
 BATCH = 128
 # What an ablation leaves out, as an option of learning.loop.ClosedLoop.
-PARTS_OF_LOOP = {'gate': 'gate', 'camera': 'camera', 'memory': 'memory', 'map': 'route'}
+PARTS_OF_LOOP = {'gate': 'gate', 'camera': 'camera', 'memory': 'memory', 'map': 'route',
+                 'forecast': 'forecast'}
 MOVED = 0.1  # m: where a scored protocol starts its clock
 
 

@@ -59,9 +59,9 @@ class Randomisation:
     scan_noise: list[float] = _range(Variation.scan_noise, 'm')
     scan_drop: list[float] = _range(Variation.scan_drop, 'share of beams')
     lidar_fov: list[float] = _range(Variation.lidar_fov, 'rad')
-    camera_noise: list[float] = _range(Variation.camera_noise, 'share of the distance')
-    camera_miss: list[float] = _range(Variation.camera_miss, 'share of sectors per frame')
-    camera_range: list[float] = _range(Variation.camera_range, 'm')
+    camera_error: list[float] = _range((0.5, 1.5), 'multiple of the fitted errors')
+    camera_depth: list[float] = _range((0.5, 0.5), 'chance that the camera has depth')
+    camera_range: list[float] = _range(Variation.camera_range, 'm, of depth points')
     depth_noise: list[float] = _range(Variation.depth_noise, 'share of the distance')
 
     def validate(self) -> None:

@@ -22,11 +22,11 @@ from karpathy_control.contracts.layout import (
     SCAN_BEAMS,
     SECTORS,
     image_focal,
+    in_view,
     scan_bearings,
 )
 from karpathy_control.contracts.types import FloatArray, Pose2
 from karpathy_control.contracts.world import World
-from karpathy_control.perception.camera_scan import in_view
 from karpathy_control.perception.encoder import PRESENT_WITHIN, SUB_BINS
 from karpathy_control.sensing.mounting import BODY_FROM_OPTICAL, mounting_pose
 

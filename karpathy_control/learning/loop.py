@@ -25,6 +25,7 @@ from karpathy_control.policy.situation import Situation, Truth
 from karpathy_control.policy.tokens import APPLIED
 from karpathy_control.worlds.bank import Bank
 from karpathy_control.worlds.batched import CONTROL_STEP, BatchedWorld, Leg
+from karpathy_control.worlds.surrogate import SHIPPED, read_surrogate
 from karpathy_control.worlds.variation import Variation
 
 REACHED_ERROR = 0.5  # m: arrived by odometry, but farther off than this in truth, is no arrival
@@ -52,28 +53,30 @@ class ClosedLoop:
     """B robots, each driving one leg in a world of the bank.
 
     Call `begin` for every slot, then `features` and `advance` in turn. Without `gate` the
-    proposal is applied as it is; without `camera` nobody hears what the camera says. As in
-    `control`, the gate takes the depth of a camera that has it, and else the learned scan.
+    proposal is applied as it is; without `camera` nobody hears what the camera says, which errs as
+    the shipped surrogate was fitted to. As in `control`, the gate takes the depth of a camera that
+    has it, and else the learned scan.
     Without `memory` the policy knows what the present scan shows and no more; without `route` it
-    plans as if nothing stood in the way. With `straight` what moves is taken to go straight on.
+    plans as if nothing stood in the way. Without `forecast` what moves goes straight on, to it.
     An episode is won where odometry has come within the
     goal tolerance or, with `reach`, where the truth is within that many metres.
     """
 
     def __init__(self, bank: Bank, batch: int, control: ControlConfig, policy: PolicyConfig,
                  variation: Variation | None = None, episode_time: float = 40.0, *,
-                 gate: bool = True, camera: bool = True, depth: bool = True,
-                 memory: bool = True, route: bool = True, straight: bool = False,
+                 gate: bool = True, camera: bool = True, memory: bool = True, route: bool = True,
+                 forecast: bool = True,
                  reach: float | None = None) -> None:
         self.batch, self.policy = batch, policy
         self.episode_time = episode_time
-        self.world = BatchedWorld(bank, batch, policy.robot, variation)
+        self.world = BatchedWorld(bank, batch, policy.robot, variation,
+                                  read_surrogate(find('config', SHIPPED)))
         self.gate = Gate(control, batch) if gate else None
-        self.camera, self.depth = camera, depth
+        self.camera = camera
         self._memory, self._route, self._reach = memory, route, reach
         self.deliberation = Deliberation(policy, batch)
-        self.tracker = Tracker(batch, None if straight else load_network(
-            find('weights', PerceptionConfig().motion_weights)))
+        self.tracker = Tracker(batch, load_network(
+            find('weights', PerceptionConfig().motion_weights)) if forecast else None)
         self.limits = np.array([policy.robot.max_speed, policy.robot.max_turn])
         bearings = scan_bearings()
         self._angle_min = float(bearings[0])
@@ -164,11 +167,13 @@ class ClosedLoop:
             return proposal, np.zeros(self.batch, np.int8)
         gate.observe_scan(w.odom_pose, w.scan, self._angle_min, self._increment, (0.0, 0.0, 0.0),
                           RANGE_MIN, SCAN_RANGE_MAX, w.time)
-        if self.camera and self.depth:
+        if self.camera:
+            depth = w.trait('camera_depth') > 0.0
             gate.observe_depth(w.odom_pose, w.depth_points, w.depth_kind,
-                               w.depth_points.shape[1], (0.0, 0.0), w.time)
-        elif self.camera:
-            gate.observe_camera_scan(w.odom_pose, w.camera_scan, w.time)
+                               np.where(depth, w.depth_points.shape[1], 0), (0.0, 0.0), w.time)
+            if not depth.all():
+                gate.observe_camera_scan(
+                    w.odom_pose, np.where(depth[:, None], np.nan, w.camera_scan), w.time)
         result = gate.filter(w.odom_pose, w.velocity, proposal, w.time, None)
         return np.array(result.applied, np.float64), np.array(result.status, np.int8)
 

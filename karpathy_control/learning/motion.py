@@ -74,7 +74,7 @@ def drive(worlds: list[World], seed: int) -> Samples:
     """Drive through worlds side by side, one robot in each, and keep what was tracked."""
     bank, batch = pack(worlds), len(worlds)
     loop = ClosedLoop(bank, batch, ControlConfig(), PolicyConfig(), episode_time=math.inf,
-                      gate=False, straight=True)
+                      gate=False, forecast=False)
     rng = np.random.default_rng([seed, 17])
     loop.begin(np.arange(batch), [choose_leg(bank, i, int(rng.integers(5)), rng)
                                   for i in range(batch)],

@@ -1,4 +1,4 @@
-"""`karpathy-control train policy|encoder|motion|novelty`: the one door to every training."""
+"""`karpathy-control train policy|encoder|motion|novelty|surrogate`: the one door to them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-USAGE = """usage: karpathy-control train policy|encoder|motion|novelty [options]
+USAGE = """usage: karpathy-control train policy|encoder|motion|novelty|surrogate [options]
 
-  policy   the reflex, by PPO in the batched world with the gate in the loop
-  encoder  the perception network, on rendered frames
-  motion   how things that move go on, from tracks
-  novelty  what the out-of-distribution score of an encoder compares with
+  policy     the reflex, by PPO in the batched world with the gate in the loop
+  encoder    the perception network, on rendered frames
+  motion     how things that move go on, from tracks
+  novelty    what the out-of-distribution score of an encoder compares with
+  surrogate  what the camera scan of the batched world errs by, after the encoder
 
   --help after one lists its options"""
 
@@ -35,10 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if what == 'novelty':
         from karpathy_control.learning import novelty
         return novelty.main(arguments[1:])
+    if what == 'surrogate':
+        from karpathy_control.learning import surrogate
+        return surrogate.main(arguments[1:])
     print(USAGE)
     if what in ('-h', '--help'):
         return 0
-    print(f'train: {what!r} is unknown; it takes policy, encoder, motion or novelty',
+    print(f'train: {what!r} is unknown; it takes policy, encoder, motion, novelty or surrogate',
           file=sys.stderr)
     return 2
 

@@ -9,13 +9,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from karpathy_control.contracts.layout import (
     DEPTH_MAX,
-    IMAGE_HFOV,
     SCAN_BEAMS,
     SECTORS,
+    in_view,
     scan_bearings,
 )
 from karpathy_control.contracts.types import DepthPoints, FloatArray, Scan
@@ -23,7 +22,6 @@ from karpathy_control.contracts.types import DepthPoints, FloatArray, Scan
 FREE_REACH = 0.9  # share of range_max to which ground must be seen before a bin counts as free
 FREE_BELOW = 0.05  # a learned sub-bin less probable than this counts as free
 GAP_STEP = 0.3  # m: a bin missed between two neighbours this alike takes the nearer one
-_BEARINGS = scan_bearings().astype(np.float64)
 
 
 def scan_from_depth(points: DepthPoints, range_max: float = DEPTH_MAX) -> Scan:
@@ -53,18 +51,6 @@ def scan_from_depth(points: DepthPoints, range_max: float = DEPTH_MAX) -> Scan:
         bridged = np.isnan(out) & (np.abs(left - right) < GAP_STEP)
     out[bridged] = np.minimum(left, right)[bridged]
     return Scan(points.stamp, out, range_max)
-
-
-def in_view(ranges: NDArray[np.floating], camera_pose: Sequence[float]) -> NDArray[np.bool_]:
-    """Whether the camera's horizontal field of view holds the point at each bearing and range.
-
-    `ranges` (SCAN_BEAMS,) m about base; `camera_pose` x y z roll pitch yaw in base.
-    """
-    x = ranges * np.cos(_BEARINGS) - camera_pose[0]
-    y = ranges * np.sin(_BEARINGS) - camera_pose[1]
-    azimuth = np.arctan2(y, x) - camera_pose[5]
-    azimuth = (azimuth + math.pi) % (2.0 * math.pi) - math.pi
-    return np.abs(azimuth) <= 0.5 * IMAGE_HFOV
 
 
 def scan_from_network(stamp: int, confidence: FloatArray, ranges: FloatArray,

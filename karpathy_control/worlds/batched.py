@@ -1,15 +1,17 @@
 """Many planar robots at once, each in a world of a bank: the simulator that training runs on.
 
 Planar and kinematic on purpose: a unicycle with acceleration limits, actuation delay, slip and
-drifting odometry, an exact convex footprint, a planar lidar in the observation layout and a
-surrogate of what the camera says. No physics of contact: a robot that touches something is
-marked and stands still until its slot is reset. MuJoCo has the contacts, the images and the last
-word. Everything random comes from the seed of a slot's episode, so runs can be paired.
+drifting odometry, an exact convex footprint, a planar lidar in the observation layout and what
+the camera says, drawn from an error model (worlds.surrogate). No physics of contact: a robot that
+touches something is marked and stands still until its slot is reset. MuJoCo has the contacts, the
+images and the last word. Everything random comes from the seed of a slot's episode, so runs can be
+paired.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,7 @@ from karpathy_control.worlds.social import (
     distance_to_people,
     start_people,
 )
+from karpathy_control.worlds.surrogate import MODELS, ErrorModel, draw, exact
 from karpathy_control.worlds.variation import MAX_DELAY, Variation
 
 CONTROL_STEP = STEP  # s: people decide once in each
@@ -37,16 +40,15 @@ SUBSTEPS = 5  # 10 ms each: 12 mm at 1.2 m/s between two contact checks
 HISTORY = math.ceil(MAX_DELAY / CONTROL_STEP) + 1  # commands on their way to the wheels
 CLEARANCE_HORIZON = 1.0  # m, clearance is reported up to here
 CAMERA_NEAREST = 0.45  # m from base: nearer, a low obstacle is under the image
-CAMERA_SECTOR = 10  # beams that are missed together
 CAMERA_HALF = math.radians(45.0)  # half of the camera's view, about base
 
 # columns of the per-slot traits drawn at reset
 (DELAY, ACCELERATION, DECELERATION, TURN_ACCELERATION, SLIP, TURN_SLIP, DRIFT, TURN_DRIFT,
- SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_NOISE, CAMERA_MISS, CAMERA_RANGE,
+ SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_ERROR, CAMERA_DEPTH, CAMERA_RANGE,
  DEPTH_NOISE) = range(15)
 TRAITS = ('delay', 'acceleration', 'deceleration', 'turn_acceleration', 'slip', 'turn_slip',
-          'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_noise',
-          'camera_miss', 'camera_range', 'depth_noise')
+          'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_error',
+          'camera_depth', 'camera_range', 'depth_noise')
 
 _NORMAL = np.random.default_rng(20240229).standard_normal(1 << 14).astype(np.float32)
 
@@ -65,9 +67,9 @@ class BatchedWorld:
 
     time (B,) s since the episode's start; true_pose and odom_pose (B, 3) x y yaw; true_velocity
     and velocity (B, 2) v w, the latter as odometry measures it; goal (B, 2) world; scan
-    (B, SCAN_BEAMS) m about base in the observation layout; camera_scan likewise, what the learned
-    part says; depth_points (B, 2 C, 2) m in base and their depth_kind (B, 2 C), what filtered
-    depth says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from
+    (B, SCAN_BEAMS) m about base in the observation layout; camera_scan likewise, what perception
+    says; depth_points (B, 2 C, 2) m in base and their depth_kind (B, 2 C), what filtered depth
+    says at C bearings, NaN for nothing (contracts.types.DepthPoints); clearance (B,) m from
     the footprint to the nearest thing, at most CLEARANCE_HORIZON; contact (B,) bool, stays until
     reset; contact_speed (B,) m/s of the robot when it happened; mover_xy (B, M, 2) m, world, of
     movers and then people; person_distance (B,) m from the footprint to the nearest person, inf
@@ -75,13 +77,19 @@ class BatchedWorld:
     """
 
     def __init__(self, bank: Bank, batch: int, robot: RobotConfig,
-                 variation: Variation | None = None) -> None:
+                 variation: Variation | None = None,
+                 cameras: Mapping[str, ErrorModel] | None = None) -> None:
+        """`cameras`: how the camera scan errs, by name in MODELS; by default it does not."""
         if batch < 1:
             raise ValueError(f'batch is {batch}; it takes at least 1')
         self.bank, self.batch, self.robot = bank, batch, robot
         self.variation = variation if variation is not None else Variation()
         self._footprint = np.ascontiguousarray(robot.polygon)
         self._band = (robot.ground_clearance, robot.height)
+        if cameras is None:
+            cameras = dict.fromkeys(MODELS, exact(CAMERA_NEAREST))
+        self._learned, self._depth_model = (cameras[name].draw(robot.camera_pose)
+                                            for name in MODELS)
         bearings = scan_bearings().astype(np.float64)
         self._bearings, self._cosine, self._sine = bearings, np.cos(bearings), np.sin(bearings)
         movers = bank.movers.shape[1]
@@ -99,6 +107,8 @@ class BatchedWorld:
         self.depth_kind = np.empty((batch, 2 * columns), np.float32)
         self.depth_kind[:, :columns] = DepthPoints.OBSTACLE
         self.depth_kind[:, columns:] = DepthPoints.FREE
+        self._plane = np.empty((batch, SCAN_BEAMS), np.float32)  # m, the scan without errors
+        self._latent = np.zeros((batch, 2, SCAN_BEAMS))  # of what the camera scan errs by
         self.clearance = np.full(batch, CLEARANCE_HORIZON)
         self.contact = np.zeros(batch, np.bool_)
         self.contact_speed = np.zeros(batch)
@@ -174,18 +184,18 @@ class BatchedWorld:
         t[TURN_DRIFT] = rng.uniform(*v.turn_drift) * rng.standard_normal()
         t[SCAN_NOISE], t[SCAN_DROP] = rng.uniform(*v.scan_noise), rng.uniform(*v.scan_drop)
         t[LIDAR_FOV] = rng.uniform(*v.lidar_fov)
-        t[CAMERA_NOISE], t[CAMERA_MISS] = (rng.uniform(*v.camera_noise),
-                                           rng.uniform(*v.camera_miss))
+        t[CAMERA_ERROR], has_depth = rng.uniform(*v.camera_error), rng.uniform(*v.camera_depth)
         t[CAMERA_RANGE], t[DEPTH_NOISE] = rng.uniform(*v.camera_range), rng.uniform(*v.depth_noise)
         self._random[slot] = rng.integers(0, 2**63, dtype=np.uint64)
+        t[CAMERA_DEPTH] = rng.random() < has_depth
 
     def _sense(self, slots: NDArray[np.int64]) -> None:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
                self.depth_points, self.clearance, self.mover_xy, self.person_distance,
-               self._traits, self._random, self._bearings, self._cosine, self._sine,
-               self._footprint, self.robot.circumscribed_radius, *self._band,
-               float(self.robot.lidar_pose[2]),
+               self._traits, self._plane, self._latent, self._learned, self._depth_model,
+               self._random, self._bearings, self._cosine, self._sine, self._footprint,
+               self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
                b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
                b.keyframe_count, b.mover_count, _NORMAL)
 
@@ -302,9 +312,9 @@ def _uniform(random, i):
 
 @kernel(parallel=True)
 def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
-           person_distance, traits, random, bearings, cosine, sine, footprint, reach, low, high,
-           lidar_height, circles, circle_count, boxes, box_count, movers, keyframes,
-           keyframe_count, mover_count, normal):
+           person_distance, traits, plane, latent, learned, depth, random, bearings, cosine, sine,
+           footprint, reach, low, high, lidar_height, circles, circle_count, boxes, box_count,
+           movers, keyframes, keyframe_count, mover_count, normal):
     """Fill scans, depth points and clearance of the given slots."""
     size = normal.shape[0]
     beams = scan.shape[1]
@@ -322,6 +332,7 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
         cast(scan[i], cosine, sine, true_pose[i], lidar_height, lidar_height, circles[u],
              circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u],
              SCAN_RANGE_MAX)
+        plane[i] = scan[i]
         offset = int(_uniform(random, i) * size)
         stride = 2 * int(_uniform(random, i) * 512) + 1  # odd, so that noise does not repeat
         # a uniform number in each beam would cost more than the beams: skip ahead instead
@@ -341,36 +352,31 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
                 skip -= 1
 
         cast(camera_scan[i], cosine, sine, true_pose[i], low, high, circles[u], circle_count[u],
-             boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u], t[CAMERA_RANGE])
+             boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u], SCAN_RANGE_MAX)
         offset = int(_uniform(random, i) * size)
         _depth(camera_scan[i], t, bearings, cosine, sine, normal, offset + stride * beams, stride,
                depth_points[i])
-        missed = False
-        for k in range(beams):
-            if k % CAMERA_SECTOR == 0:
-                missed = _uniform(random, i) < t[CAMERA_MISS]
-            if abs(bearings[k]) > CAMERA_HALF or camera_scan[i, k] < CAMERA_NEAREST:
-                camera_scan[i, k] = np.nan
-            elif missed:
-                camera_scan[i, k] = np.inf
-            elif math.isfinite(camera_scan[i, k]):
-                noise = normal[(offset + k * stride) % size] * t[CAMERA_NOISE]
-                camera_scan[i, k] *= 1.0 + noise
+        # of its own, so that errors of the scan are not those of the depth points
+        offset, stride = int(_uniform(random, i) * size), 2 * int(_uniform(random, i) * 512) + 1
+        draw(camera_scan[i], plane[i], latent[i], depth if t[CAMERA_DEPTH] > 0.0 else learned,
+             t[CAMERA_ERROR], time[i] == 0.0, normal, offset, stride)
 
 
 @kernel
 def _depth(distance, t, bearings, cosine, sine, normal, offset, stride, points):
     """Write an obstacle point and the end of a free ray for every bearing of the camera.
 
-    distance (n,) m to the nearest thing in the height band, inf beyond the camera's range.
+    distance (n,) m to the nearest thing in the height band. Without depth there is nothing.
     """
     columns = points.shape[0] // 2
     points[:] = np.nan
+    if t[CAMERA_DEPTH] <= 0.0:
+        return
     c = 0
     for k in range(distance.shape[0]):
         if abs(bearings[k]) > CAMERA_HALF:
             continue
-        if math.isinf(distance[k]):
+        if distance[k] > t[CAMERA_RANGE]:
             points[columns + c, 0] = t[CAMERA_RANGE] * cosine[k]
             points[columns + c, 1] = t[CAMERA_RANGE] * sine[k]
         elif distance[k] >= CAMERA_NEAREST:

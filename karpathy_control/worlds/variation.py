@@ -26,9 +26,9 @@ class Variation:
     scan_noise: Range = (0.0, 0.015)  # m, standard deviation of a range
     scan_drop: Range = (0.0, 0.01)  # share of beams that return nothing (NaN)
     lidar_fov: Range = (4.71239, 4.71239)  # rad, centred on forward
-    camera_noise: Range = (0.0, 0.02)  # standard deviation as a share of the distance
-    camera_miss: Range = (0.0, 0.03)  # share of ten-degree sectors seen as free in a frame
-    camera_range: Range = (4.0, 4.0)  # m
+    camera_error: Range = (1.0, 1.0)  # multiple of the fitted errors of the camera scan
+    camera_depth: Range = (1.0, 1.0)  # chance that the camera has depth, else colour alone
+    camera_range: Range = (4.0, 4.0)  # m, of depth points
     depth_noise: Range = (0.0, 0.01)  # standard deviation as a share of the distance
 
     def __post_init__(self) -> None:
@@ -37,6 +37,9 @@ class Variation:
             if not 0.0 <= low <= high:
                 raise ValueError(f'variation {item.name}: ({low}, {high}) is not accepted; it '
                                  'takes two numbers, 0 <= low <= high')
+        if self.camera_depth[1] > 1.0:
+            raise ValueError(f'variation camera_depth: {self.camera_depth[1]} is no chance; at '
+                             'most 1')
         if self.delay[1] > MAX_DELAY:
             raise ValueError(f'variation delay: {self.delay[1]} s is too long; at most '
                              f'{MAX_DELAY} s')
@@ -49,7 +52,7 @@ def none() -> Variation:
     """No variation at all: an ideal base and ideal sensors."""
     values = {item.name: (0.0, 0.0) for item in fields(Variation)}
     return Variation(**values | {'acceleration': (1.0, 1.0), 'deceleration': (1.0, 1.0),
-                                 'lidar_fov': Variation.lidar_fov,
+                                 'lidar_fov': Variation.lidar_fov, 'camera_depth': (1.0, 1.0),
                                  'camera_range': Variation.camera_range})
 
 

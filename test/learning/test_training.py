@@ -14,7 +14,7 @@ TINY = """
 policy:
   worlds: 2
   families: {mixed: 0, cylinders: 0, corridor: 0, rooms: 0, open: 1, low: 0, moving: 0,
-             field: 0}
+             field: 0, swarm: 0, people: 0}
   ppo: {steps_per_iteration: 4, mini_batches: 2, epochs: 1}
 """
 
@@ -26,8 +26,8 @@ def test_the_shipped_file_states_the_defaults():
 def test_family_counts_add_up():
     counts = PolicyTraining(worlds=17).family_counts()
     assert sum(counts.values()) == 17
-    # shares 1 1 1 1 .5 1 6 1 of 12.5: corridor has 17 / 12.5 = 1.36, moving what rounding left
-    assert (counts['corridor'], counts['moving']) == (1, 11)
+    # shares 1 1 1 1 .5 1 6 1 1 1 of 14.5: corridor has 17 / 14.5 = 1.17, moving what rounding left
+    assert (counts['corridor'], counts['moving']) == (1, 9)
 
 
 @pytest.mark.parametrize('text,message', [
@@ -47,7 +47,8 @@ def test_wrong_configuration_is_named(tmp_path, text, message):
 
 def test_unknown_training_and_missing_checkpoint(tmp_path, capsys):
     assert train.main(['both']) == 2
-    assert "'both' is unknown; it takes policy, encoder or novelty" in capsys.readouterr().err
+    assert ("'both' is unknown; it takes policy, encoder, novelty or surrogate"
+            in capsys.readouterr().err)
     config = tmp_path / 'tiny.yaml'
     config.write_text(TINY)
     assert ppo.main(['--resume', '--run', str(tmp_path), '--config', str(config), '--envs', '2',
