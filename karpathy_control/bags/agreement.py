@@ -62,8 +62,8 @@ class Tally:
             self._note(topic, stamp, 'not replayed', float('inf'))
             return
         self.compared += 1
-        worst, what = 0.0, ''
         same = replayed.keys() == recorded.keys()
+        worst, what = (0.0, '') if same else (float('inf'), 'names')
         for name in recorded if same else ():
             same = same and identical(replayed[name], recorded[name])
             far = difference(replayed[name], recorded[name])

@@ -11,7 +11,8 @@ A journal comes in chunks, each one JSON object: `node`, `run` (ns, when the nod
     release NOW STEADY              `sensor` looked for sets that can go out (ns)
     set STAMP PARTS LATE            the others took a set; LATE: see policy/runtime.py
 
-A replay starts at a `state`, which comes when somebody begins to listen and every STATE_PERIOD.
+A replay starts at a `state`, which comes soon after somebody begins to listen, and every
+STATE_PERIOD.
 """
 
 from __future__ import annotations

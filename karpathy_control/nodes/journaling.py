@@ -42,13 +42,21 @@ def _processor() -> str:
 
 
 class NodeJournal:
-    """Collects the events of one node and sends them once a second."""
+    """Collects the events of one node and sends them once a second.
 
-    def __init__(self, node: Any, weights: str = '') -> None:
+    Args:
+        node: whose; it has NAME and config.
+        weights: SHA-256 of what it loaded.
+        behind: s that the first state waits for those of the nodes before it, so that a replay of
+            all nodes in a row can begin soon.
+
+    """
+
+    def __init__(self, node: Any, weights: str = '', behind: float = 0.0) -> None:
         row = topic(f'{node.NAME}/journal')
         self._node = node
         self._publisher = node.create_publisher(String, row.name, profile(row.qos))
-        self._weights, self._made_with = weights, made_with()
+        self._weights, self._made_with, self._behind = weights, made_with(), behind
         self._run, self._number = time.time_ns(), 0
         self._listened = False
         self._state_due = self._send_due = 0.0  # steady s
@@ -90,6 +98,6 @@ class NodeJournal:
         self._number += 1
         listened = self._publisher.get_subscription_count() > 0
         if listened and not self._listened:
-            self._state_due = 0.0
+            self._state_due = time.monotonic() + self._behind
         self._listened = listened
         self._begin()

@@ -13,7 +13,7 @@ from karpathy_control.contracts.types import Entities, Observation
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.joined import JoinedNode
-from karpathy_control.nodes.journaling import NodeJournal
+from karpathy_control.nodes.journaling import SEND_PERIOD, NodeJournal
 from karpathy_control.nodes.spin import run
 from karpathy_control.perception.explain import overlay
 from karpathy_control.perception.runtime import PerceptionRuntime
@@ -56,7 +56,7 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         weights = find('weights', config.weights)
         self._runtime = PerceptionRuntime(weights, config)
         self._runtime.warm_up()
-        self.journal = NodeJournal(self, sha256_of(weights))
+        self.journal = NodeJournal(self, sha256_of(weights), behind=SEND_PERIOD)
         self._extras: dict[str, float] = {}
         self._entities = self.publisher('perception/entities')
         self._relations = self.publisher('perception/relations')

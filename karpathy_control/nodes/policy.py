@@ -18,7 +18,7 @@ from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import steady
 from karpathy_control.nodes.join import AnchorChoice
 from karpathy_control.nodes.joined import JoinedNode
-from karpathy_control.nodes.journaling import NodeJournal
+from karpathy_control.nodes.journaling import SEND_PERIOD, NodeJournal
 from karpathy_control.nodes.spin import run
 from karpathy_control.policy.runtime import PolicyRuntime
 
@@ -73,7 +73,7 @@ class PolicyNode(JoinedNode[PolicyConfig]):
         weights = find('weights', self.config.weights)
         self._runtime = PolicyRuntime(weights, self.config)
         self._runtime.warm_up()
-        self.journal = NodeJournal(self, sha256_of(weights))
+        self.journal = NodeJournal(self, sha256_of(weights), behind=2.0 * SEND_PERIOD)
         self._stamp, self._value = 0, math.nan
         self._action = self.publisher('policy/action')
         self._path = self.publisher('policy/path')

@@ -141,7 +141,8 @@ class Comparison:
     def __init__(self, bag: Bag, stage: type[Stage], tally: Tally) -> None:
         self.tally = tally
         self._stage = stage
-        self._shelf = bag.shelf(set(stage.OUTPUTS))
+        self._topics = [name for name in stage.OUTPUTS if bag.stamps(name)]
+        self._shelf = bag.shelf(set(self._topics))
         self._stamps = bag.stamps(stage.ANCHOR)
         self._next = 0  # of the stamps
 
@@ -155,7 +156,7 @@ class Comparison:
             stamp, messages = found
             self._skipped(stamp, whole)
             whole = True
-            for name in self._stage.OUTPUTS:
+            for name in self._topics:
                 self.tally.compare(name, stamp, _values(name, messages.get(name)),
                                    _values(name, opened(self._shelf, name, stamp)))
             yield found

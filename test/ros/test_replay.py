@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 
+import numpy as np
 import pytest
 from conftest import START
+from rosbags.highlevel import AnyReader
 
 pytestmark = pytest.mark.ros
 
@@ -24,18 +25,20 @@ def test_a_recorded_drive_is_the_same_again_bit_for_bit(loop, tmp_path):
     running = loop()
     running.drive()
     recorder = started('record', '--out', str(tmp_path / 'bag'), '--seconds', str(SECONDS))
-    end = time.monotonic() + START
-    while recorder.poll() is None and time.monotonic() < end:
-        running.wait(lambda e: True, 10.0, 'word of the observer')
-    assert recorder.wait(1.0) == 0, recorder.stderr.read()
+    assert running.tour(recorder, START) == 0, recorder.stderr.read()
+    with AnyReader([tmp_path / 'bag']) as reader:
+        speeds = [reader.deserialize(data, c.msgtype).twist.linear.x
+                  for c, _, data in reader.messages(
+                      [c for c in reader.connections if c.topic == '/policy/action'])]
+    assert np.mean(np.array(speeds) > 0.3) > 0.5  # a drive, not a robot that stands
     running.runner.__exit__(None, None, None)  # the cores are for the replay now
     replay = started('replay', '--bag', str(tmp_path / 'bag'))
     out, err = replay.communicate(timeout=300)
     said = json.loads(out.splitlines()[-1])
     assert replay.returncode == 0 and said['agrees'], out + err
     for name, stage in said['stages'].items():
-        # A state comes within 1 s after the recorder was heard, the last chunk up to 1 s early;
-        # the chain begins where three states lie one behind the other.
-        assert stage['sets'] > 20 * (SECONDS - (8 if name == 'chain' else 4)), (name, stage)
+        # The states come 1 to 3 s after the recorder was heard, the last chunk up to 1 s early; a
+        # slow machine hears it late and misses some of the 20 sets a second.
+        assert stage['sets'] > 10 * (SECONDS - 5), (name, stage)
         assert stage['identical'] == stage['compared'] >= stage['sets'] - stage['not_recorded']
         assert stage['largest'] == 0.0 and stage['first'] is None
