@@ -116,7 +116,7 @@ class PolicyNode(JoinedNode[PolicyConfig]):
         self._stamp, self._value = stamp, action.value
         if 'path' in messages and self._path.get_subscription_count():
             self._path.publish(messages['path']())
-        self.journal.after_set(stamp, self._runtime.state if self._runtime.idle else None)
+        self.journal.after_set(stamp, self._runtime.state)
 
     def _publish_costmap(self) -> None:
         if self.active and self._stamp and self._costmap.get_subscription_count():

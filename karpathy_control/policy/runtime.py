@@ -185,17 +185,19 @@ class PolicyRuntime:
         """
         return self._deliberation.costmap()
 
-    @property
-    def idle(self) -> bool:
-        """Whether no deliberation is under way: only then `state` holds everything."""
-        return self._pending is None
-
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that later actions depend on, as copies by name; only while `idle`."""
-        assert self.idle
+        """Everything that later actions depend on, as copies by name.
+
+        Waits for a deliberation under way, whose result is a part of it.
+        """
+        under_way = {}
+        if self._pending is not None:
+            self._pending.result()
+            under_way = {f'next.{name}': array for name, array in self._planner.state().items()
+                         if name.startswith('plan.')}
         last = self._last
         return {
-            **self._deliberation.state(),
+            **self._deliberation.state(), **under_way,
             'applied': self._applied.copy(), 'count': np.array(self._count),
             'goal': np.array([] if self._goal is None else self._goal, np.float64),
             'last_stamp': np.array([] if last is None else [last.stamp], np.int64),
@@ -206,6 +208,12 @@ class PolicyRuntime:
         """Go on from what `state` gave; KeyError or ValueError for what does not fit."""
         self.reset()
         self._deliberation.restore(state)
+        under_way = {name.removeprefix('next.'): array for name, array in state.items()
+                     if name.startswith('next.')}
+        if under_way:
+            self._planner.restore({**state, **under_way})
+            self._pending = Future()
+            self._pending.set_result(None)
         self._applied[:] = state['applied']
         self._count = int(state['count'])
         if state['goal'].size:
