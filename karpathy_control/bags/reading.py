@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ class BagMessage:
     data: bytes
 
 
-def read_bag(folder: Path) -> Iterator[BagMessage]:
-    """The messages of a recording, oldest first.
+def read_bag(folder: Path, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    """The messages of a recording, oldest first; of all topics or of some.
 
     Raises ConfigError for a folder without a recording, or for a file that was cut off or is none.
     """
@@ -38,7 +38,7 @@ def read_bag(folder: Path) -> Iterator[BagMessage]:
     for path in files:
         with path.open('rb') as stream:
             try:
-                for schema, channel, message in make_reader(stream).iter_messages():
+                for schema, channel, message in make_reader(stream).iter_messages(topics):
                     assert schema is not None  # every message of ROS has one
                     yield BagMessage(channel.topic, schema.name, message.log_time, message.data)
             except (McapError, ValueError, EOFError) as error:

@@ -112,6 +112,9 @@ TOPICS: tuple[Topic, ...] = (
           'message = mode; values = reasons, ages, counts'),
     Topic('control/markers', 'visualization_msgs/msg/MarkerArray', _R, 5, 'control', (),
           'footprint, braking manoeuvre, interventions'),
+    *(Topic(f'{node}/journal', 'std_msgs/msg/String', _R, 1, node, (),
+            'what it consumed and in which order, for a replay; only while someone listens')
+      for node in ('sensor', 'perception', 'policy')),
     Topic('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', _R, 1, 'all nodes', (),
           'health, stage latencies keyed by stamp'),
 )

@@ -17,6 +17,7 @@ from rclpy.publisher import Publisher
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError
 from karpathy_control.nodes.convert import FrameGuard, InvalidMessage
+from karpathy_control.nodes.journaling import NodeJournal
 from karpathy_control.nodes.params import NodeParameters
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import ConfigureError
@@ -69,6 +70,7 @@ class LoopNode(LifecycleNode, Generic[T]):
         self.invalid: dict[str, int] = {}
         self.heard: set[str] = set()  # topics that anything has come on
         self.stages = StageLog()
+        self.journal: NodeJournal | None = None  # of a node that can be replayed; made by build
         self._why = ''
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         try:
@@ -205,6 +207,7 @@ class LoopNode(LifecycleNode, Generic[T]):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release what `build` made."""
         self._leave()
+        self.journal = None
         keep = {id(self._diagnostics)}
         for subscription in list(self.subscriptions):
             if not subscription.topic_name.endswith(('/clock', '/parameter_events')):
@@ -224,12 +227,16 @@ class LoopNode(LifecycleNode, Generic[T]):
         if self.active:
             self.active = False
             self.deactivated()
+            if self.journal is not None:
+                self.journal.send()
 
     # -- parameters and diagnostics -----------------------------------------------------------
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> Any:
         result = self._typed.change(parameters, self.active)
         if result.successful:
+            if self.journal is not None:
+                self.journal.parameters()
             self.reconfigured()
             for parameter in parameters:
                 self.get_logger().info(f'{parameter.name} = {parameter.value!r}')

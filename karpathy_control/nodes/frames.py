@@ -18,12 +18,12 @@ except ImportError:  # not published as a wheel; present on every ROS host
 
 
 class FrameResolver:
-    """Brings plan positions into the odom frame."""
+    """Brings plan positions into the odom frame. Without a node (a replay) there is no tf2."""
 
-    def __init__(self, node: Node, odom: str, base: str) -> None:
+    def __init__(self, node: Node | None, odom: str, base: str) -> None:
         self._odom, self._base = odom, base
         self._buffer: Any = None
-        if Buffer is not None:
+        if Buffer is not None and node is not None:
             self._buffer = Buffer()
             self._listener = TransformListener(self._buffer, node)
 

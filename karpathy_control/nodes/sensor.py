@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from karpathy_control.bringup.environment import LIFE
 from karpathy_control.contracts.config import SensorConfig
-from karpathy_control.contracts.geometry import rotation_rpy
 from karpathy_control.contracts.interfaces import TOPICS
-from karpathy_control.contracts.types import Observation, State
-from karpathy_control.nodes import clouds, convert
+from karpathy_control.contracts.types import Observation
+from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
+from karpathy_control.nodes.intake import PARTS, Intake, observation_messages
+from karpathy_control.nodes.journaling import NodeJournal
 from karpathy_control.nodes.spin import run
 from karpathy_control.sensing.pipeline import SensorPipeline
 
 HEARING = 6.0  # s after which a successor has heard whoever talks
+ALWAYS = ('control/goal', 'plan')  # heard while inactive, too
+REFERENCES = ('camera/image_raw', 'scan')
+RELEASING = (*REFERENCES, 'camera/depth', 'odom')  # after which a set may be complete
 IDLE_PERIOD = 0.02  # s: how often a set may fall due with no message arriving at all
 
 
@@ -35,20 +38,13 @@ class SensorNode(LoopNode[SensorConfig]):
         robot = self.config.robot
         self._pipeline = SensorPipeline(self.config)
         self._pipeline.warm_up()
-        self._state: State | None = None
-        self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
-        self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
+        frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
+        self._intake = Intake(self._pipeline, self.config, frames.to_odom)
+        self.journal = NodeJournal(self)
         self._entered: dict[int, int] = {}
-        self._outputs = {name: self.publisher(f'observation/{name}') for name in (
-            'image', 'depth', 'scan', 'depth_points', 'imu', 'goal', 'plan', 'state')}
-        self.listen('camera/image_raw', self._on_image)
-        self.listen('camera/camera_info', self._on_camera_info)
-        self.listen('camera/depth', self._on_depth)
-        self.listen('scan', self._on_scan)
-        self.listen('imu', self._on_imu)
-        self.listen('odom', self._on_odom)
-        self.listen('control/goal', self._on_goal, always=True)
-        self.listen('plan', self._on_plan, always=True)
+        self._outputs = {name: self.publisher(f'observation/{name}') for name in PARTS}
+        for name in self._intake.topics:
+            self.listen(name, partial(self._on_message, name), always=name in ALWAYS)
         self._deadline = self.steady_timer(IDLE_PERIOD, self._release)
         if int(os.environ.get(LIFE, '0')) > 0:
             self.steady_timer(HEARING, self._check_hearing)
@@ -58,47 +54,17 @@ class SensorNode(LoopNode[SensorConfig]):
         if hasattr(self, '_pipeline'):
             self._pipeline.configure(self.config)
 
-    def _on_image(self, message: Any, received: int) -> None:
-        image = convert.raw_image(message)
-        self._entered[image.stamp] = received
-        self._report('camera/image_raw', self._pipeline.on_image(image, received))
-        self._release()
-
-    def _on_camera_info(self, message: Any, received: int) -> None:
-        model = convert.camera_model(message)
-        self._report('camera/camera_info', self._pipeline.on_camera_model(model))
-
-    def _on_depth(self, message: Any, received: int) -> None:
-        depth = convert.raw_depth(message)
-        self._report('camera/depth', self._pipeline.on_depth(depth, received))
-        self._release()
-
-    def _on_scan(self, message: Any, received: int) -> None:
-        scan = convert.raw_scan(message)
-        self._entered.setdefault(scan.stamp, received)
-        self._report('scan', self._pipeline.on_scan(scan, received))
-        self._release()
-
-    def _on_imu(self, message: Any, received: int) -> None:
-        sample = convert.imu_sample(message, self._imu_rotation)
-        self._report('imu', self._pipeline.on_imu(sample, received))
-
-    def _on_odom(self, message: Any, received: int) -> None:
-        self._state = convert.state(message)
-        self._report('odom', self._pipeline.on_odom(self._state, received))
-        self._release()
-
-    def _on_goal(self, message: Any, received: int) -> None:
-        has_goal = bool(message.header.frame_id)
-        self._pipeline.on_goal(convert.position(message) if has_goal else None)
-
-    def _on_plan(self, message: Any, received: int) -> None:
-        points = convert.path_points(message)
-        if len(points) == 0:
-            self._pipeline.on_plan(None)
-            return
-        odom = self._frames.to_odom(points, message.header.frame_id, self._state)
-        self._pipeline.on_plan(odom.astype(np.float32))
+    def _on_message(self, name: str, message: Any, received: int) -> None:
+        stamp = convert.stamp_ns(message.header)
+        assert self.journal is not None
+        self.journal.add('message', name, stamp, received)
+        problem = self._intake.take(name, message, received)
+        if name in REFERENCES:
+            self._entered.setdefault(stamp, received)
+        if problem is not None:
+            self.on_invalid(name, problem)
+        if name in RELEASING:
+            self._release()
 
     def _check_hearing(self) -> None:
         """End, to be started again, where some sensors are heard and others that talk never were.
@@ -115,15 +81,15 @@ class SensorNode(LoopNode[SensorConfig]):
                                     'again')
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _report(self, source: str, problem: str | None) -> None:
-        if problem is not None:
-            self.on_invalid(source, problem)
-
     def _release(self) -> None:
         if not self.active:
             return
-        for observation in self._pipeline.release(self.now(), steady()):
+        now, at = self.now(), steady()
+        assert self.journal is not None
+        self.journal.add('release', now, at)
+        for observation in self._pipeline.release(now, at):
             self._publish(observation)
+        self.journal.after_set(now, self._pipeline.state if self._pipeline.idle else None)
         due = self._pipeline.next_deadline()
         period = IDLE_PERIOD if due is None else max((due - steady()) * 1e-9, 1e-4)
         self._deadline.timer_period_ns = int(min(period, IDLE_PERIOD) * 1e9)
@@ -131,22 +97,8 @@ class SensorNode(LoopNode[SensorConfig]):
 
     def _publish(self, o: Observation) -> None:
         """Publish one set; the state goes last, as the anchor on which consumers join."""
-        base, odom, out = self.config.robot.base_frame, self.config.robot.odom_frame, self._outputs
-        if o.image is not None:
-            out['image'].publish(convert.image_message(o.image, o.stamp, base, 'rgb8'))
-        if o.depth is not None:
-            out['depth'].publish(convert.image_message(o.depth, o.stamp, base, '32FC1'))
-        if o.scan is not None:
-            out['scan'].publish(convert.layout_scan_message(o.scan, base))
-        if o.depth_points is not None:
-            out['depth_points'].publish(clouds.depth_points_message(o.depth_points, base))
-        if o.imu is not None:
-            out['imu'].publish(convert.image_message(o.imu, o.stamp, base, '32FC1'))
-        if o.plan is not None:
-            out['plan'].publish(convert.path_message(o.plan, o.stamp, odom))
-        x, y = o.goal if o.goal is not None else (0.0, 0.0)
-        out['goal'].publish(convert.pose_message(x, y, o.stamp, base if o.goal else ''))
-        out['state'].publish(convert.odometry_message(o.state, odom, base))
+        for part, message in observation_messages(o, self.config).items():
+            self._outputs[part].publish(message)
         self.stages.add(o.stamp, self._entered.pop(o.stamp, steady()), steady())
         for stamp in [s for s in self._entered if s < o.stamp]:
             del self._entered[stamp]

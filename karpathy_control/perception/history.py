@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from karpathy_control.contracts.geometry import to_frame, wrap_angle
 from karpathy_control.contracts.layout import (
@@ -65,6 +68,22 @@ class History:
         """Forget everything (time jumped, robot was moved)."""
         self._scans.clear()
         self._speeds.clear()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that is kept, by name."""
+        return {
+            'stamps': np.array([stamp for stamp, _, _ in self._scans], np.int64),
+            'places': np.array([(p.x, p.y, p.yaw) for _, p, _ in self._scans]).reshape(-1, 3),
+            'ranges': np.array([r for _, _, r in self._scans], np.float32).reshape(-1, SCAN_BEAMS),
+            'speeds': np.array(self._speeds, np.float64).reshape(-1, 2)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        self.clear()
+        rows = zip(state['stamps'], state['places'], state['ranges'], strict=True)
+        self._scans.extend((int(stamp), Pose2(*map(float, place)), ranges)
+                           for stamp, place, ranges in rows)
+        self._speeds.extend((float(v), float(w)) for v, w in state['speeds'])
 
     def push(self, state: State, ranges: FloatArray | None) -> None:
         """Keep one observation after it was used; a stamp that runs backwards clears first."""

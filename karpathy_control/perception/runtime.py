@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,18 @@ class PerceptionRuntime:
         self._history.clear()
         self._tracker.reset()
         self._had_image = False
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that later answers depend on, as copies by name."""
+        return {**self._history.state(), 'had_image': np.array(self._had_image),
+                **{f'tracker.{k}': v.copy() for k, v in self._tracker.arrays().items()}}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave; KeyError or ValueError for what does not fit."""
+        self._history.restore(state)
+        self._had_image = bool(state['had_image'])
+        for name, array in self._tracker.arrays().items():
+            array[:] = state[f'tracker.{name}']
 
     def warm_up(self) -> None:
         """Run a few empty observations, so that the first real one is as quick as any."""

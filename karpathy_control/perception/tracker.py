@@ -11,6 +11,7 @@ network says (perception.motion). The very kernel runs in the batched world and 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -378,6 +379,11 @@ class Tracker:
         which = slice(None) if index is None else np.asarray(index)
         self._tracks[which] = 0.0
         self._times[which] = -np.inf
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What later answers depend on, by name: views, to be copied or written to."""
+        return {'tracks': self._tracks, 'ways': self._ways, 'scans': self._scans,
+                'poses': self._poses, 'times': self._times}
 
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the cache; then forget."""

@@ -7,7 +7,8 @@ its robots, a single robot in the caller's thread with the GIL released.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -409,6 +410,23 @@ class Deliberation:
         self._plan.field[:] = planner._plan.field
         self._plan.origin[:] = planner._plan.origin
         self._plan.ready[:] = planner._plan.ready
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Memory, cost-to-go and manoeuvres of all robots, copies by name."""
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `state` gave; KeyError or ValueError for what does not fit."""
+        for name, array in self._arrays().items():
+            if state[name].shape != array.shape:
+                raise ValueError(f'{name} has shape {state[name].shape}; it takes {array.shape}')
+            array[:] = state[name]
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {**{f'{group}.{name}': array for group, arrays in (
+                    ('layers', self._layers), ('plan', self._plan),
+                    ('manoeuvre', self._manoeuvres)) for name, array in arrays._asdict().items()},
+                'observed': self._count, 'pose': self._pose, 'chosen': self._chosen}
 
     def _inputs(self, pose, scan, camera_scan, moving):
         shape = (self.batch, SCAN_BEAMS)

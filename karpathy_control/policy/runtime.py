@@ -2,15 +2,17 @@
 
 Deliberation starts at fixed observation counts on a copy of the memory, runs in a worker thread
 while `step` goes on, and is used a fixed number of observations later: a replay of the same
-observations gives the same actions. Where it is late the previous result stays in use, and
-`late` counts it.
+observations gives the same actions. Where it is late the previous result stays in use, `late`
+counts it and `was_late` says it of the last observation, by which a replay does the same again.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +94,7 @@ class PolicyRuntime:
         self.config = config
         self._instead = instead
         self.late = 0
+        self.was_late = False  # whether the last observation went without a result that was due
         self._wait = wait
         self._device = open_device(config.device)
         self._actor: Actor | None = None
@@ -139,14 +142,17 @@ class PolicyRuntime:
         self.costmap()
         self.reset()
 
-    def step(self, observation: Observation, entities: Entities | None = None) -> Action:
+    def step(self, observation: Observation, entities: Entities | None = None,
+             late: bool | None = None) -> Action:
         """Decide on one observation.
 
         The reflex acts only on entities that the encoder is sure of; without, the map is followed.
         Without a goal, within the goal tolerance of it, and until the first deliberation for a
         goal is there, the action is zero; the memory goes on. A state that is not finite changes
         nothing and gives zero. Stamps that go back and odometry that jumps reset everything.
+        `late` is for a replay: the `was_late` of this observation; None looks at the worker.
         """
+        self.was_late = False
         state = observation.state
         if not all(math.isfinite(v) for v in (state.x, state.y, state.yaw, state.v, state.w)):
             return Action(observation.stamp, Command())
@@ -159,7 +165,7 @@ class PolicyRuntime:
         movers = moving_entities(entities)
         self._enter(state, scan, camera_scan, movers)
         self._count += 1
-        self._use_result()
+        self._use_result(late)
         goal = self._final_goal(observation)
         self._deliberate(goal, observation)
         if goal is None or math.hypot(goal[0] - state.x, goal[1] - state.y) <= (
@@ -179,6 +185,44 @@ class PolicyRuntime:
         occupied), x and y of the lower corner (m) and the cell size (m).
         """
         return self._deliberation.costmap()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that later actions depend on, as copies by name.
+
+        Waits for a deliberation under way, whose result is a part of it.
+        """
+        under_way = {}
+        if self._pending is not None:
+            self._pending.result()
+            under_way = {f'next.{name}': array for name, array in self._planner.state().items()
+                         if name.startswith('plan.')}
+        last = self._last
+        return {
+            **self._deliberation.state(), **under_way,
+            'applied': self._applied.copy(), 'count': np.array(self._count),
+            'goal': np.array([] if self._goal is None else self._goal, np.float64),
+            'last_stamp': np.array([] if last is None else [last.stamp], np.int64),
+            'last': np.array([] if last is None else [last.x, last.y, last.yaw, last.v, last.w],
+                             np.float64)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave; KeyError or ValueError for what does not fit."""
+        self.reset()
+        self._deliberation.restore(state)
+        under_way = {name.removeprefix('next.'): array for name, array in state.items()
+                     if name.startswith('next.')}
+        if under_way:
+            self._planner.restore({**state, **under_way})
+            self._pending = Future()
+            self._pending.set_result(None)
+        self._applied[:] = state['applied']
+        self._count = int(state['count'])
+        if state['goal'].size:
+            x, y = state['goal']
+            self._goal = (float(x), float(y))
+        if state['last_stamp'].size:
+            x, y, yaw, v, w = map(float, state['last'])
+            self._last = State(int(state['last_stamp'][0]), x, y, yaw, v, w)
 
     def close(self) -> None:
         """End the worker thread."""
@@ -230,8 +274,8 @@ class PolicyRuntime:
         if observation.plan is not None and len(observation.plan) > 1:
             target = plan_target(observation.plan, observation.state.x, observation.state.y)
         if self._pending is not None:
-            if not (moved or self._wait or self._pending.done()):
-                return  # still busy: it was counted when it was due
+            if not moved:
+                return  # late: it was counted when it was due
             self._pending.result()
         self._start(target)
         self._use_result()
@@ -242,13 +286,15 @@ class PolicyRuntime:
         self._planner.copy_memory(self._deliberation)
         self._pending = self._worker.submit(self._planner.replan, np.array([target]))
 
-    def _use_result(self) -> None:
+    def _use_result(self, late: bool | None = None) -> None:
         """Take the result over when it is due; the previous one stays where it is late."""
         if self._pending is None or self._count < self.config.replan_delay:
             return
-        if self.config.replan_delay == 0 or self._wait:
-            self._pending.result()
-        if not self._pending.done():
+        if late is None:
+            waits = self.config.replan_delay == 0 or self._wait
+            late = not waits and not self._pending.done()
+        if late:
+            self.was_late = True
             if not self._counted_late:
                 self.late += 1
                 self._counted_late = True

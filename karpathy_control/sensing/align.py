@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from karpathy_control.contracts.geometry import integrate_twist, to_frame, wrap_angle
 from karpathy_control.contracts.layout import IMU_SAMPLES
@@ -54,6 +57,20 @@ class OdometryHistory:
         """Forget everything."""
         self._stamps.clear()
         self._states.clear()
+
+    def state(self, after: int) -> dict[str, NDArray[Any]]:
+        """The samples later than `after`: stamps (n,) and x y yaw v w (n, 5)."""
+        i = bisect_right(self._stamps, after)
+        return {'odom_stamps': np.array(self._stamps[i:], np.int64),
+                'odom': np.array([(s.x, s.y, s.yaw, s.v, s.w) for s in self._states[i:]],
+                                 np.float64).reshape(-1, 5)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Hold what `state` gave and nothing else."""
+        self.clear()
+        for stamp, row in zip(state['odom_stamps'], state['odom'], strict=True):
+            x, y, yaw, v, w = map(float, row)
+            self.add(State(int(stamp), x, y, yaw, v, w))
 
     def at(self, stamp: int, max_gap: float) -> State | None:
         """The state at `stamp`, or None where no sample lies within `max_gap` seconds before it.
@@ -126,6 +143,18 @@ class ImuHistory:
         """Forget everything."""
         self._stamps.clear()
         self._values.clear()
+
+    def state(self, after: int) -> dict[str, NDArray[Any]]:
+        """The samples later than `after`: stamps (n,) and values (n, 6)."""
+        i = bisect_right(self._stamps, after)
+        return {'imu_stamps': np.array(self._stamps[i:], np.int64),
+                'imu': np.array(self._values[i:], np.float64).reshape(-1, 6)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Hold what `state` gave and nothing else."""
+        self.clear()
+        self._stamps = [int(stamp) for stamp in state['imu_stamps']]
+        self._values = [tuple(map(float, row)) for row in state['imu']]
 
     def window(self, stamp: int) -> FloatArray | None:
         """Samples spread evenly over the last 0.1 s before `stamp`. Shape: (IMU_SAMPLES, 6).

@@ -12,10 +12,12 @@ Clocks: stamps and `now` are ROS time, `received`, `steady` and deadlines CLOCK_
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from karpathy_control.contracts.config.sensor import SensorConfig
 from karpathy_control.contracts.geometry import from_frame, to_frame
@@ -45,7 +47,9 @@ CLOCK_SLACK = NANOSECONDS // 20  # a clock that is slewed back by less has not j
 JUMP = NANOSECONDS  # a stream whose stamps fall back by more has been restarted
 DEPTH_MEMORY = NANOSECONDS  # depth that came within this is waited for
 RHYTHM = 0.1  # weight of the newest interval in the mean between two odometry messages
+STATE_SPAN = 2 * NANOSECONDS  # no set reads anything older, whatever the parameters
 PENDING = 4  # references that may wait at once; the oldest goes first
+_TIMES = ('now', 'image_stamp', 'image_received', 'depth_received', 'odom_received', 'started')
 
 
 @dataclass
@@ -238,6 +242,61 @@ class SensorPipeline:
         verdicts = {'image': self._frozen_image.frozen, 'depth': self._frozen_depth.frozen}
         return tuple(name for name, frozen in verdicts.items() if frozen)
 
+    # --- what a replay starts from ---
+
+    @property
+    def idle(self) -> bool:
+        """Whether no image or depth waits for its set: only then `state` holds what matters."""
+        return (not self._pending and not self.frozen
+                and all(depth.stamp <= self._released for depth in self._depths))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What later sets depend on, by name; only while `idle`.
+
+        Left out are depth images, which no later set uses while `depth_max_age` is less than the
+        camera's period, and how long frames have been equal that were not called frozen.
+        """
+        assert self.idle
+        newest = max((s for s in (self._odom.newest, self._imu.newest) if s is not None),
+                     default=0)
+        scans = [kept for kept in self._scans if kept[0].stamp > newest - STATE_SPAN]
+        return {
+            **self._odom.state(newest - STATE_SPAN), **self._imu.state(newest - STATE_SPAN),
+            **{f'time.{name}': _optional(getattr(self, f'_{name}')) for name in _TIMES},
+            'released': np.array(self._released), 'interval': np.array(self._odom_interval),
+            'scan_times': np.array([(s.stamp, t) for s, t in scans], np.int64).reshape(-1, 2),
+            'scan_limits': np.array([(s.angle_min, s.angle_increment, s.range_min, s.range_max)
+                                     for s, _ in scans], np.float64).reshape(-1, 4),
+            **{f'ranges.{i}': scan.ranges for i, (scan, _) in enumerate(scans)},
+            'goal': np.array(self._goal or [], np.float64),
+            **({} if self._plan is None else {'plan': self._plan}),
+            **({} if self._model is None else {'model': np.array(
+                [*astuple(self._model)[:6], *self._model.distortion], np.float64)})}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave; KeyError or ValueError for what does not fit."""
+        self.clear()
+        self._odom.restore(state)
+        self._imu.restore(state)
+        for name in _TIMES:
+            value = state[f'time.{name}']
+            setattr(self, f'_{name}', int(value[0]) if value.size else None)
+        self._released, self._odom_interval = int(state['released']), float(state['interval'])
+        for i, (times, limits) in enumerate(zip(state['scan_times'], state['scan_limits'],
+                                                strict=True)):
+            first, step, nearest, farthest = map(float, limits)
+            scan = RawScan(int(times[0]), first, step, nearest, farthest, state[f'ranges.{i}'])
+            self._scans.append((scan, int(times[1])))
+        self._goal = None
+        if state['goal'].size:
+            x, y = state['goal']
+            self._goal = (float(x), float(y))
+        self._plan = state.get('plan')
+        if 'model' in state:
+            width, height, fx, fy, cx, cy, *distortion = map(float, state['model'])
+            self.on_camera_model(CameraModel(int(width), int(height), fx, fy, cx, cy,
+                                             tuple(distortion)))
+
     # --- inside ---
 
     def _report(self, cause: str, problem: str | None) -> str | None:
@@ -362,6 +421,10 @@ def _moved(points: DepthPoints, shift: Pose2) -> DepthPoints:
     xyz[:, :2] = from_frame(xyz[:, :2], shift)
     x, y = from_frame([points.origin], shift)[0]
     return replace(points, xyz=xyz, origin=(float(x), float(y)))
+
+
+def _optional(value: int | None) -> NDArray[np.int64]:
+    return np.array([] if value is None else [value], np.int64)
 
 
 def _pending_stamp(item: _Pending) -> int:

@@ -164,3 +164,30 @@ def test_a_pose_that_is_not_finite_moves_nothing(weights):
     entities = PerceptionRuntime(weights, PerceptionConfig()).step(
         replace(observation(), state=state))
     assert not entities.table[:, 3:5].any()
+
+
+def answers(runtime, numbers):
+    """Tables of a robot that drives on, a scan of noise at 20 Hz; image from the third on."""
+    found = []
+    for k in numbers:
+        rng, stamp = np.random.default_rng(k), k * 50_000_000
+        scan = Scan(stamp, rng.uniform(0.3, 8.0, SCAN_BEAMS).astype(np.float32), 10.0)
+        state = State(stamp, 0.02 * k, 0.0, 0.01 * k, 0.4, 0.2)
+        more = {} if k >= 3 else {'image': None}
+        entities = runtime.step(replace(observation(stamp, scan=scan, **more), state=state))
+        found.append((entities.table.tobytes(), entities.relations.tobytes(), entities.unsure))
+    return found
+
+
+@pytest.mark.parametrize('at', [0, 2, 4, 30])
+def test_another_runtime_goes_on_from_a_state(weights, at):
+    live, other = (PerceptionRuntime(weights, PerceptionConfig()) for _ in range(2))
+    answers(live, range(at))
+    state = live.state()
+    rest = answers(live, range(at, at + 12))
+    answers(other, range(90, 99))  # what it was about before is forgotten
+    other.restore(state)
+    assert answers(other, range(at, at + 12)) == rest
+    if at:  # and the past does matter
+        fresh = PerceptionRuntime(weights, PerceptionConfig())
+        assert answers(fresh, range(at, at + 12)) != rest

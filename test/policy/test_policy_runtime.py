@@ -245,3 +245,78 @@ def test_a_live_change_is_taken_over(runtime):
 def test_a_device_that_is_not_there_is_an_error(device):
     with pytest.raises(ConfigError, match=device):
         PolicyRuntime(None, from_mapping(PolicyConfig, {'device': device}))
+
+
+def observed(runtime, count, slow=()):
+    """Drive and keep the observations, the actions and which went without a due plan.
+
+    The plans that start at the observations of `slow` are ready three observations late.
+    """
+    replan, gate = runtime._planner.replan, threading.Event()
+
+    def held(goal):
+        gate.wait(10.0)
+        replan(goal)
+
+    runtime._planner.replan = held
+    pose, seen, actions, late = np.zeros(3), [], [], []
+    v = w = 0.0
+    for k in range(count):
+        for start in slow:  # a plan is due 2 observations after its start
+            if k == start:
+                gate.clear()
+            if k == start + 5 and runtime._pending is not None:
+                gate.set()
+                runtime._pending.result()
+        if not any(start <= k < start + 5 for start in slow):
+            gate.set()
+            if runtime._pending is not None:
+                runtime._pending.result()
+        seen.append(observation(k, tuple(pose), (v, w)))
+        actions.append(runtime.step(seen[-1]).command)
+        late.append(runtime.was_late)
+        v, w = actions[-1].v, actions[-1].w
+        pose += 0.05 * np.array([v * math.cos(pose[2]), v * math.sin(pose[2]), w])
+    gate.set()
+    runtime._planner.replan = replan
+    return seen, actions, late
+
+
+def test_a_replay_of_late_plans_is_the_same_and_one_in_time_is_not():
+    """The first plan starts at 0, is due at 2 and used at 5: until then the robot stands."""
+    live, again, punctual = (PolicyRuntime(None, PolicyConfig()) for _ in range(3))
+    seen, actions, late = observed(live, 40, slow=(0,))
+    assert [k for k, flag in enumerate(late) if flag] == [2, 3, 4] and live.late == 1
+    assert [again.step(o, late=flag).command for o, flag in zip(seen, late, strict=True)
+            ] == actions
+    assert again.late == 1
+    assert [punctual.step(o, late=False).command for o in seen] != actions
+    for made in (live, again, punctual):
+        made.close()
+
+
+@pytest.mark.parametrize('at', [1, 3, 18, 19, 32])
+def test_another_runtime_goes_on_from_a_state(at):
+    """Plans start at 0, 4, 8 ... and are used 2 later: behind 0 and 17 one is under way."""
+    live, other = (PolicyRuntime(None, PolicyConfig()) for _ in range(2))
+    seen, actions, _ = observed(live, 50)
+    live.reset()
+    for o in seen[:at]:
+        live.step(o, late=False)
+    assert (live._pending is not None) == (at in (1, 18))
+    observed(other, 7)  # what it was about before is forgotten
+    other.restore(live.state())
+    assert [other.step(o, late=False).command for o in seen[at:]] == actions[at:]
+    for made in (live, other):
+        made.close()
+
+
+def test_a_state_of_another_map_is_refused():
+    live = PolicyRuntime(None, PolicyConfig())
+    other = PolicyRuntime(None, from_mapping(PolicyConfig, {'memory.width': 64}))
+    with pytest.raises(ValueError, match=r'layers.lidar has shape \(1, 192, 192\)'):
+        other.restore(live.state())
+    with pytest.raises(KeyError):
+        other.restore({})
+    for made in (live, other):
+        made.close()

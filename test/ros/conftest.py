@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,14 @@ class Loop:
         self.wait(lambda e: e['mode'] in ('idle', 'lidar_only'), START, 'idle robot')
         self.observer.send(goal=goal or self.goals()[0])
         return self.wait(moving, START, 'moving robot')
+
+    def tour(self, process: subprocess.Popen, timeout: float) -> int:
+        """Drive from goal to goal until a process ends; its exit status."""
+        goals, end = itertools.cycle(self.goals()), time.monotonic() + timeout
+        while process.poll() is None and time.monotonic() < end:
+            if self.wait(lambda e: True, 10.0, 'word of the observer')['mode'] == 'idle':
+                self.observer.send(goal=next(goals))
+        return process.wait(1.0)
 
 
 def moving(event: Event) -> bool:

@@ -346,3 +346,57 @@ def test_fast_enough_for_every_frame(pipe):
         took.append(time.perf_counter() - start)
     assert min(took) < 3e-3  # the machine may be busy with something else
     print(f'release: median {1e3 * np.median(took):.2f} ms')
+
+
+def messages(seed):
+    """Half a second of all sensors with delays of their own: (received ms, method, message)."""
+    rng = np.random.default_rng(seed)
+    bent = CameraModel(128, 96, 64.0, 64.0, 63.5, 47.5, (0.1, 0.01, 0.0, 0.0, 0.0))
+    stream = [(0.0, 'on_camera_model', bent)]
+    for ms in range(0, 500, 10):
+        sample = ImuSample(ms * MS, (0.1, 0.0, float(rng.normal())), (0.0, 0.0, 9.8))
+        stream.append((ms + rng.uniform(0, 2), 'on_imu', sample))
+    for ms in range(0, 500, 20):
+        stream.append((ms + rng.uniform(0, 8), 'on_odom', odom(ms, 0.001 * ms, 1.0)))
+    for ms in range(5, 500, 50):
+        noisy = RawImage(ms * MS, rng.integers(0, 256, PIXELS.shape, np.uint8))
+        stream.append((ms + rng.uniform(0, 4), 'on_image', noisy))
+        metres = rng.uniform(0.5, 5.0, (96, 128)).astype(np.float32)
+        stream.append((ms + rng.uniform(0, 4), 'on_depth', RawDepth(ms * MS, metres)))
+        shot = replace(scan(ms), ranges=rng.uniform(0.5, 9.0, 720).astype(np.float32))
+        stream.append((ms + rng.uniform(0, 4), 'on_scan', shot))
+    return sorted(stream, key=lambda item: item[0])
+
+
+def fed(pipe, stream):
+    """The sets of a stream as bytes, and after each message whether the pipeline was idle."""
+    for ms, method, message in stream:
+        at = round(ms * MS)
+        arguments = () if method == 'on_camera_model' else (at,)
+        assert getattr(pipe, method)(message, *arguments) is None
+        yield [[np.asarray(part).tobytes() for part in (
+            o.stamp, [o.state.x, o.state.extrapolated], o.scan.ranges, o.image, o.depth,
+            o.depth_points.xyz, o.imu, o.goal, o.plan)] for o in pipe.release(at, at)], pipe.idle
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99), cut=st.floats(0.1, 0.9))
+def test_another_pipeline_goes_on_from_a_state(seed, cut):
+    stream = messages(seed)
+    live, other = SensorPipeline(SensorConfig()), SensorPipeline(SensorConfig())
+    for pipe in (live, other):
+        pipe.on_goal((3.0, 1.0))
+        pipe.on_plan(np.array([[0.0, 0.0], [3.0, 1.0]], np.float32))
+    at = round(cut * len(stream))
+    feeding = fed(live, stream)
+    for k, (_, idle) in enumerate(feeding):
+        if k >= at and idle:
+            break
+    state = {name: np.array(array) for name, array in live.state().items()}
+    other.on_goal(None)
+    other.on_plan(None)
+    list(fed(other, messages(seed + 1)[:60]))  # what it was about before is forgotten
+    other.restore(state)
+    rest = [sets for sets, _ in feeding]
+    assert [sets for sets, _ in fed(other, stream[k + 1:])] == rest
+    assert cut > 0.8 or sum(map(len, rest)) > 0
