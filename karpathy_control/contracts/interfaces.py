@@ -125,6 +125,20 @@ SERVICES: tuple[Service, ...] = (
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 
+def status_name(namespace: str, node: str) -> str:
+    """Name of a node's status in /diagnostics, which all robots share: `sensor`, `a/sensor`.
+
+    namespace: absolute; '' or '/' for none.
+    """
+    return f'{namespace}/{node}'.lstrip('/')
+
+
+def node_of(status: str, namespace: str) -> str:
+    """The node of a namespace that a status in /diagnostics is of; '' for another's."""
+    above, _, node = status.rpartition('/')
+    return node if above == namespace.strip('/') else ''
+
+
 def prefixed(prefix: str, name: str) -> str:
     """A topic name with a prefix such as `raw/`; an absolute name stays absolute."""
     return f'/{prefix}{name[1:]}' if name.startswith('/') else prefix + name

@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from karpathy_control.bringup.resources import find, log_folder
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.geometry import from_frame, rotation_rpy
+from karpathy_control.contracts.interfaces import status_name
 from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.contracts.types import Action, Command, Pose2, State
 from karpathy_control.control.audit import AuditLog
@@ -220,8 +221,9 @@ class ControlNode(LoopNode[ControlConfig]):
         values = {'reasons': ' '.join(r.value for r in reasons),
                   'command': f'{d.command.v:.3f} {d.command.w:.3f}' if d else '0 0',
                   'stamp': str(d.stamp if d else 0), **(d.values if d else {})}
-        status = DiagnosticStatus(level=level, name=self.get_name(), message=mode.value,
-                                  hardware_id=self.get_namespace())
+        namespace = self.get_namespace()
+        status = DiagnosticStatus(level=level, name=status_name(namespace, self.get_name()),
+                                  message=mode.value, hardware_id=namespace)
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         self._state.publish(status)
 

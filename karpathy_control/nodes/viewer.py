@@ -25,6 +25,7 @@ from karpathy_control.bags.reading import read_bag
 from karpathy_control.bringup.dds import own_ports
 from karpathy_control.bringup.environment import bound
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.interfaces import node_of
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import EXIT_REFUSED, asked_to_end, executor
@@ -48,8 +49,9 @@ STAMPED = ('odom', 'camera/image_raw', 'observation/scan')
 class Drawing:
     """Turns messages of the loop, by topic, into what the viewer shows."""
 
-    def __init__(self, stream: rr.RecordingStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: rr.RecordingStream, namespace: str = '') -> None:
+        """`namespace` ('' or absolute) is that of the robot: /diagnostics has all of them."""
+        self._stream, self._namespace = stream, namespace
         self._time = 0  # ns: the newest stamp, which those without one share
         self._dated: bool | None = None
         self._drawn: dict[str, int] = {}
@@ -137,9 +139,10 @@ class Drawing:
     def _diagnostics(self, message: Any) -> scene.Logs:
         logs: scene.Logs = []
         for status in message.status:
+            node = node_of(status.name, self._namespace)
             for item in status.values:
-                if item.key == 'stage_ms.p50':
-                    logs += scene.latency(status.name.rpartition('/')[2], float(item.value))
+                if node and item.key == 'stage_ms.p50':
+                    logs += scene.latency(node, float(item.value))
         return logs
 
 
@@ -216,7 +219,7 @@ def _run(a: argparse.Namespace) -> int:
             sinks.append(rr.GrpcSink(page.stream))
             url = page.url
         stream.set_sinks(*sinks, default_blueprint=scene.blueprint())
-        drawing = Drawing(stream)
+        drawing = Drawing(stream, a.namespace)
         if url:
             print(f'open {url} (Ctrl-C ends)', flush=True)
         if a.bag is not None:
