@@ -166,7 +166,8 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
     for robot in robots or ('',):
         loop += _loop(values, namespace, robot, robots, profile)
     sims = [node for node in loop if node.name == 'sim']  # one world for all
-    loop = [node for node in loop if node.name != 'sim'] + sims[:1]
+    loop = [node for node in loop if node.name != 'sim']
+    loop += [replace(sims[0], remappings=_sim_remappings(robots, profile))] if sims else []
     extra: list[NodeSpec] = []
     includes: list[IncludeSpec] = []
     files: dict[Path, str] = {}
@@ -202,6 +203,14 @@ def with_parameters(what: Plan, changes: Mapping[str, Mapping[str, Value]]) -> P
 def _below(namespace: str, robot: str) -> str:
     """The namespace of one of several robots."""
     return f'{namespace}/{robot}' if robot else namespace
+
+
+def _sim_remappings(robots: tuple[str, ...], profile: RobotProfile
+                    ) -> tuple[tuple[str, str], ...]:
+    """The names of a profile for `sim`, which stands in for the drivers of each robot."""
+    prefixes = [f'{robot}/' for robot in robots] or ['']
+    return tuple((prefix + name, target if target.startswith('/') else prefix + target)
+                 for prefix in prefixes for name, target in profile.topics.items())
 
 
 def _namespace(text: str) -> str:
@@ -255,6 +264,8 @@ def _parameters(values: Mapping[str, str], namespace: str, robot: str, robots: t
         if values['world'] == 'robot' and values['world_family']:
             raise ConfigError('world_family: a real robot has none; given '
                               f'{values["world_family"]!r}')
+        if values['world'] == 'robot':
+            profile.require_verified()
     merged: dict[str, dict[str, Value]] = {}
     for name in NODE_CONFIGS:
         from_profile = dict(profile.parameters)
@@ -297,8 +308,8 @@ _STOP_STAGES = {'policy': 0, 'sensor': 1, 'perception': 1, 'control': 2, 'base_g
 
 def _loop_node(name: str, namespace: str, robot: str,
                parameters: Mapping[str, Mapping[str, Value]], profile: RobotProfile) -> NodeSpec:
-    remappings = () if name == 'sim' else tuple(profile.topics.items())
     own = '' if name == 'sim' else robot
+    remappings = tuple(profile.topics.items())
     return NodeSpec(executable=name, name=name, namespace=_below(namespace, own), robot=own,
                     parameters={name: parameters[name]}, remappings=remappings,
                     respawn=name != 'sim', required=name == 'sim',

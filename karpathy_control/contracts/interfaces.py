@@ -125,6 +125,15 @@ SERVICES: tuple[Service, ...] = (
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 
+# Twist where a robot's drivers take that (`stamped_cmd_vel: false`)
+COMMANDS = ('cmd_vel', 'base/cmd_vel', 'cmd_vel_teleop')
+
+
+def type_of(name: str, stamped: bool) -> str:
+    """Type of a topic of the table, for a robot whose commands are `stamped` or not."""
+    return 'geometry_msgs/msg/Twist' if name in COMMANDS and not stamped else BY_NAME[name].type
+
+
 def status_name(namespace: str, node: str) -> str:
     """Name of a node's status in /diagnostics, which all robots share: `sensor`, `a/sensor`.
 

@@ -21,8 +21,9 @@ from types import FrameType
 from typing import Any
 
 from karpathy_control.bringup.plan import NodeSpec, Plan, plan
+from karpathy_control.bringup.robots import robot_of
 from karpathy_control.bringup.runner import RunError, Runner
-from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
+from karpathy_control.contracts.config import ConfigError, RobotConfig
 from karpathy_control.contracts.config.sim import FAMILIES, MAX_ROBOTS
 from karpathy_control.evaluation.progress import Progress, make_progress
 from karpathy_control.evaluation.report import write_index, write_report
@@ -34,7 +35,6 @@ POLL_PERIOD = 0.05  # s
 START_LIMIT = 180.0  # s until the robot takes its first goal; a first start compiles kernels
 QUIET_LIMIT = 20.0  # s without a word from the observer
 SPARE = 30.0  # s over the sum of all goal timeouts
-PREFIX = 'robot.'
 NAMES = tuple('abcde')[:MAX_ROBOTS]  # of several robots
 
 
@@ -118,6 +118,7 @@ def _observer(options: argparse.Namespace, run: RunData, base: Plan, frames: Pat
         executable='observer', name='observer', respawn=False, stop_stage=0, robot=run.robot,
         namespace=f'/{run.robot}' if run.robot else '',
         parameters={'observer': {'use_sim_time': True}},
+        remappings=tuple(base.profile.topics.items()),
         arguments=('--goals=' + ';'.join(f'{x:.4f},{y:.4f}' for x, y in goals),
                    f'--timeout={options.timeout}', f'--frames={frames / run.robot}',
                    f'--frame-id={frame}'))
@@ -252,9 +253,7 @@ def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: 
     command = f'karpathy-control demo --world {options.world} --seed {seed}'
     if options.robots > 1:
         command += f' --robots {options.robots} --rate-factor {options.rate_factor:g}'
-    robot = from_mapping(RobotConfig, {name.removeprefix(PREFIX): value for name, value
-                                       in what.profile.parameters.items()
-                                       if name.startswith(PREFIX)})
+    robot = robot_of(what.profile, {})
     report = write_report(
         folder / 'report.html', runs, robot.polygon, robot.lidar_pose[2], robot.height, command,
         {'robot': what.profile.name, 'rate factor': f'{options.rate_factor:g}',

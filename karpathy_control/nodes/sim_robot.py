@@ -10,6 +10,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Int32
 
 from karpathy_control.contracts.config import SimConfig
+from karpathy_control.contracts.interfaces import type_of
 from karpathy_control.contracts.types import NANOSECONDS, Command, State
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import LoopNode, StageLog, steady
@@ -22,7 +23,6 @@ except ImportError:  # not published as a wheel; present on every ROS host
 
 TRUTH_RATE = 20.0  # Hz
 WORLD_FRAME = 'world'
-TWIST = {True: 'geometry_msgs/msg/TwistStamped', False: 'geometry_msgs/msg/Twist'}
 
 
 class SimRobot:
@@ -40,7 +40,7 @@ class SimRobot:
             'camera/camera_info', 'camera/image_raw', 'sim/contacts')}
         self._tf = node.create_publisher(TFMessage, '/tf', 100) if TFMessage else None
         node.listen('cmd_vel', self._on_command, below=self._prefix,
-                    type_name=TWIST[node.config.stamped_cmd_vel])
+                    type_name=type_of('cmd_vel', node.config.stamped_cmd_vel))
 
     @property
     def command(self) -> Command:

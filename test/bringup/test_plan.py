@@ -35,11 +35,17 @@ def test_mujoco_is_the_loop_with_its_world():
     assert found['robot_state_publisher'].optional
 
 
-def test_robot_has_no_simulator_and_wall_clock():
-    found = nodes(world='robot')
+def test_robot_has_no_simulator_and_wall_clock(measured):
+    found = nodes(world='robot', robot=measured)
     assert list(found) == ['sensor', 'perception', 'policy', 'control']
     assert found['control'].parameters['control']['use_sim_time'] is False
     assert ('imu', 'imu/data') in found['sensor'].remappings
+
+
+def test_a_real_robot_whose_command_timeout_nobody_measured_does_not_start():
+    with pytest.raises(ConfigError, match=r"generic\.yaml: command_timeout_verified_by: 'Not ver"
+                       r".*measure the time .*into a copy of the profile"):
+        plan({'world': 'robot'}, {})
 
 
 def test_sim_time_follows_the_world_but_never_for_the_clock_itself():
@@ -159,6 +165,21 @@ def test_several_robots_are_one_world_and_a_loop_for_each():
     assert {'a/pipeline', 'a/control', 'b/pipeline', 'b/control', 'sim'} <= composed
 
 
+def test_the_simulator_speaks_by_the_names_of_the_profile(tmp_path):
+    jackal = yaml.safe_load((share() / 'config' / 'robots' / 'jackal.yaml').read_text())
+    jackal['topics'] = {'scan': 'front/scan', 'cmd_vel': '/drive'}
+    path = tmp_path / 'own.yaml'
+    path.write_text(yaml.safe_dump(jackal))
+    alone = nodes(robot=str(path))
+    for name in ('sim', 'control'):
+        assert dict(alone[name].remappings) == {'scan': 'front/scan', 'cmd_vel': '/drive'}
+    two = {spec.process: spec for spec in plan({'robot': str(path), 'robots': 'a,b'}, {}).nodes}
+    assert two['b/control'].remappings == alone['control'].remappings  # below its namespace
+    assert dict(two['sim'].remappings) == {
+        'a/scan': 'a/front/scan', 'a/cmd_vel': '/drive',
+        'b/scan': 'b/front/scan', 'b/cmd_vel': '/drive'}
+
+
 def test_a_robot_alone_has_no_prefix():
     assert all(spec.process == spec.name for spec in plan({'namespace': 'r1'}, {}).nodes)
     control = nodes(namespace='r1')['control'].parameters['control']
@@ -198,7 +219,7 @@ def test_robots_in_the_file_alone_would_have_no_loop(tmp_path):
     ({'robots': '1st,2nd'}, "robots: '1st,2nd' is not accepted"),
     ({'robots': 'a__b'}, "robots: 'a__b' is not accepted"),
     ({'robots': 'a,b,c,d,e,f'}, 'takes up to 5'),
-    ({'robots': 'a,b', 'world': 'robot'}, 'robots: world:=robot has one robot'),
+    ({'robots': 'a,b', 'world': 'gazebo'}, 'robots: world:=gazebo has one robot'),
     ({'wrold': 'mujoco'}, "unknown argument 'wrold'"),
     ({'world': 'moon'}, "world: 'moon' is not accepted; it takes one of 'mujoco'"),
     ({'world_family': 'moon'}, "sim: world: 'moon' is not accepted; it takes one of 'mixed'"),
