@@ -59,14 +59,15 @@ def node(spec: NodeSpec, folder: Path) -> Action:
             get_package_share_directory(spec.package)
         except PackageNotFoundError:
             return LogInfo(msg=f'{spec.package} is not installed; going on without it')
-    file = folder / f'{spec.name}.yaml'
+    file = folder / f'{spec.process}.yaml'
+    file.parent.mkdir(exist_ok=True)
     file.write_text(spec.parameter_yaml())
     return Node(package=spec.package, executable=spec.executable, name=spec.node_name,
                 namespace=spec.namespace, parameters=[str(file)] if spec.parameters else None,
                 remappings=list(spec.remappings), arguments=list(spec.arguments),
                 ros_arguments=['--enclave', spec.enclave],
                 respawn=spec.respawn, respawn_delay=spec.respawn_delay, output='both',
-                on_exit=[OpaqueFunction(function=end, args=[spec.name])] if spec.required
+                on_exit=[OpaqueFunction(function=end, args=[spec.process])] if spec.required
                 else None)
 
 

@@ -156,10 +156,29 @@ def check_weights(kind: str, name: str) -> Check:
     return Check(f'weights_{kind}', True, f'{path}: {size:.1f} MB, layout {card.layout_hash}')
 
 
+def check_novelty(name: str) -> Check:
+    """The statistics beside an encoder with which perception tells what is strange to it."""
+    try:
+        import torch
+
+        from karpathy_control.perception.novelty import Novelty, beside
+
+        weights = find('weights', name)
+    except (ImportError, FileNotFoundError) as error:
+        return Check('weights_novelty', False, str(error), 'cure what is said of weights_encoder')
+    problem = Novelty(weights, torch.device('cpu')).problem
+    if problem:
+        return Check('weights_novelty', False,
+                     f'{problem}; until then no entity is marked unsure for a strange picture',
+                     f'karpathy-control train novelty --weights {weights}')
+    return Check('weights_novelty', True, str(beside(weights)))
+
+
 def check_robot(name: str) -> Check:
     """The profile as a whole, above all the command timeout of the base."""
     try:
         profile = load_profile(name)
+        profile.require_verified()
     except ConfigError as error:
         return Check('robot', False, str(error),
                      'state and verify what is missing in the profile; see config/robots')
@@ -236,11 +255,15 @@ def check_security(base: Mapping[str, str], processes: Sequence[str] = ()) -> Ch
     return Check('security', True, f'enforced, keystore {keystore}')
 
 
-def check_live(profile: str, seconds: float = 5.0) -> Check:
-    """Which topics of the interface table are alive, through a probe node of its own."""
+def check_live(profile: str, robot: str, namespace: str, seconds: float = 5.0) -> Check:
+    """Which topics of the interface table are alive, through a probe node of its own.
+
+    `profile` of DDS; `robot` says what its topics are called, in `namespace` ('' or absolute).
+    """
     if importlib.util.find_spec('karpathy_control.nodes.probe') is None:
         return Check('topics', False, 'this build has no probe node', 'leave --live out')
-    command = [sys.executable, '-m', 'karpathy_control.nodes.probe', f'--seconds={seconds}']
+    command = [sys.executable, '-m', 'karpathy_control.nodes.probe', f'--seconds={seconds}',
+               f'--robot={robot}', f'--namespace={namespace}']
     try:
         done = subprocess.run(command, env={**os.environ, **environment(profile)},
                               capture_output=True, text=True, timeout=seconds + 30, check=False)
@@ -258,13 +281,14 @@ def check_live(profile: str, seconds: float = 5.0) -> Check:
                                            in report['rates'].items() if rate))
 
 
-def examine(robot: str, params_file: str, dds_profile: str, live: bool) -> list[Check]:
+def examine(robot: str, params_file: str, dds_profile: str, live: bool, namespace: str = ''
+            ) -> list[Check]:
     """Every check, in the order in which to cure."""
     parameters: dict[str, dict[str, Value]] = {'perception': {}, 'policy': {}}
     findings: list[Check] = []
     try:
         path = find('config', params_file)
-        parameters = read_parameters(path)
+        parameters = read_parameters(path, namespace)
         findings.append(Check('params_file', True, str(path)))
     except (ConfigError, FileNotFoundError) as error:
         findings.append(Check('params_file', False, str(error),
@@ -280,10 +304,10 @@ def examine(robot: str, params_file: str, dds_profile: str, live: bool) -> list[
         lambda: check_security(os.environ, [enclave('', name) for name in NODE_CONFIGS
                                             if name not in OF_A_SIMULATION]),
         lambda: check_device(device), lambda: check_weights('encoder', encoder),
-        lambda: check_weights('actor', actor), lambda: check_weights('motion', motion),
-        lambda: check_robot(robot), check_host_tools]
+        lambda: check_novelty(encoder), lambda: check_weights('motion', motion),
+        lambda: check_weights('actor', actor), lambda: check_robot(robot), check_host_tools]
     if live:
-        steps.append(lambda: check_live(dds_profile))
+        steps.append(lambda: check_live(dds_profile, robot, namespace))
     return findings + [step() for step in steps]
 
 
@@ -294,8 +318,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument('--params-file', default='params.yaml', help='as for up')
     parser.add_argument('--dds-profile', default='local', choices=PROFILES)
     parser.add_argument('--live', action='store_true', help='also listen to the running loop')
+    parser.add_argument('--namespace', default='', help='of the robot, as for up')
     options = parser.parse_args(argv)
-    checks = examine(options.robot, options.params_file, options.dds_profile, options.live)
+    name = options.namespace.strip('/')
+    checks = examine(options.robot, options.params_file, options.dds_profile, options.live,
+                     f'/{name}' if name else '')
     print(f'karpathy_control in {share()}')
     for check in checks:
         print(f'{"ok  " if check.ok else "FAIL"}  {check.name}: {check.detail}')

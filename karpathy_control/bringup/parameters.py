@@ -72,12 +72,13 @@ def markdown() -> str:
                        for node, kind in NODE_CONFIGS.items()) + '\n'
 
 
-def read_parameters(path: Path, namespace: str = '',
+def read_parameters(path: Path, namespace: str = '', robot: str = '', robots: Sequence[str] = (),
                     nodes: Iterable[str] = tuple(NODE_CONFIGS)) -> dict[str, dict[str, Value]]:
     """What a ROS parameter file says for each node: node -> dotted name -> value.
 
     Sections `/**` and `*` are for all nodes, `NODE`, `/NODE`, `/**/NODE` and `/NAMESPACE/NODE` for
     one; the more exact wins. rclpy alone would pass over `NODE` in a namespace without a word.
+    Of several `robots` (names below the namespace) it says what holds for `robot`.
     Raises ConfigError for a section that means no node and for a wrong structure.
     """
     data = read_yaml(path)
@@ -87,20 +88,26 @@ def read_parameters(path: Path, namespace: str = '',
         raise ConfigError(f'params_file {path}: takes a map of node names')
     nodes = tuple(nodes)
     shared: dict[str, Value] = {}
-    own: dict[str, dict[str, Value]] = {node: {} for node in nodes}
+    plain: dict[str, dict[str, Value]] = {node: {} for node in nodes}
+    exact: dict[str, dict[str, dict[str, Value]]] = {
+        name: {node: {} for node in nodes}
+        for name in (namespace, *(f'{namespace}/{other}' for other in robots)) if name}
     for section, body in data.items():
         values = _section(path, section, body)
         if section in ('/**', '/*', '**', '*'):
             shared.update(values)
             continue
-        spellings = {node: (node, f'/{node}', f'/**/{node}', f'/*/{node}', f'{namespace}/{node}',
-                            f'{namespace}/{node}'.lstrip('/')) for node in nodes}
-        meant = [node for node, names in spellings.items() if section in names]
-        if not meant:
+        above, _, node = str(section).rpartition('/')
+        of = plain if above in ('', '/**', '/*') else exact.get(f'/{above.lstrip("/")}', {})
+        if node not in of:
             raise ConfigError(f'params_file {path}: section {section!r} means no node; the nodes '
-                              f'are {", ".join(nodes)}')
-        own[meant[0]].update(values)
-    return {node: {**shared, **own[node]} for node in nodes}
+                              f'are {", ".join(nodes)}'
+                              + (f', in {", ".join(exact)}' if exact else ''))
+        of[node].update(values)
+    mine = (namespace, f'{namespace}/{robot}' if robot else '')
+    layers = [plain, *(exact[name] for name in mine if name)]
+    return {node: {**shared, **{key: value for layer in layers
+                                for key, value in layer[node].items()}} for node in nodes}
 
 
 def _section(path: Path, section: Any, body: Any) -> dict[str, Value]:

@@ -16,9 +16,9 @@ from karpathy_control.bringup.environment import cache_folder, environment
 from karpathy_control.bringup.parameters import checked, node_yaml, read_parameters
 from karpathy_control.bringup.resources import PACKAGE, find, share
 from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_description
-from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
+from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError, RobotConfig
 from karpathy_control.contracts.config.core import Value
-from karpathy_control.contracts.config.sim import FAMILIES
+from karpathy_control.contracts.config.sim import FAMILIES, robot_names
 from karpathy_control.contracts.interfaces import prefixed
 from karpathy_control.contracts.types import Pose2
 
@@ -39,6 +39,7 @@ class ArgumentSpec:
 
 
 _FLAG = ('true', 'false')
+_FRAMES = {'robot.odom_frame': RobotConfig.odom_frame, 'robot.base_frame': RobotConfig.base_frame}
 
 ARGUMENTS: tuple[ArgumentSpec, ...] = (
     ArgumentSpec('world', 'mujoco', 'embedded MuJoCo world, Gazebo, or the real robot',
@@ -47,6 +48,8 @@ ARGUMENTS: tuple[ArgumentSpec, ...] = (
                  'simulator, generic on a robot'),
     ArgumentSpec('params_file', 'params.yaml', 'ROS parameter file: a name in config or a path'),
     ArgumentSpec('namespace', '', 'namespace of all nodes and relative topics'),
+    ArgumentSpec('robots', '', 'names of several robots in one world (mujoco), such as a,b: a '
+                 'loop for each, in a namespace of its own; empty: one robot'),
     ArgumentSpec('rviz', 'false', 'start rviz2 with the shipped configuration', _FLAG),
     ArgumentSpec('gui', 'false', 'Gazebo with its window instead of server only', _FLAG),
     ArgumentSpec('device', '', 'torch device of perception and policy: cpu, cuda or cuda:N; '
@@ -77,6 +80,7 @@ class NodeSpec:
     executable: str
     name: str
     package: str = PACKAGE
+    robot: str = ''  # which of several it belongs to
     namespace: str = ''  # '' or absolute
     parameters: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
@@ -91,6 +95,11 @@ class NodeSpec:
         """The parameter file of this process, by fully qualified node names."""
         return node_yaml({f'{self.namespace}/{node}': values
                           for node, values in self.parameters.items()})
+
+    @property
+    def process(self) -> str:
+        """Its name among all processes of the plan: `control`, `a/control`."""
+        return f'{self.robot}/{self.name}' if self.robot else self.name
 
     @property
     def node_name(self) -> str | None:
@@ -148,19 +157,24 @@ def plan(config: Mapping[str, str], base_environment: Mapping[str, str] | None =
     base_environment = os.environ if base_environment is None else base_environment
     values = resolve(config)
     namespace = _namespace(values['namespace'])
+    robots = robot_names(values['robots'])
+    if robots and values['world'] != 'mujoco':
+        raise ConfigError(f'robots: world:={values["world"]} has one robot, with namespace:=NAME '
+                          f'for each further start; given {values["robots"]!r}')
     profile = load_profile(values['robot'])
-    parameters = _parameters(values, namespace, profile)
-    loop = [_loop_node(name, namespace, parameters, profile) for name in NODE_CONFIGS]
-    absent = {'mujoco': ('base_guard',), 'gazebo': ('sim',), 'robot': ('sim', 'base_guard')}
-    loop = [node for node in loop if node.name not in absent[values['world']]]
-    if values['composed'] == 'true':
-        loop = _compose(loop)
+    loop: list[NodeSpec] = []
+    for robot in robots or ('',):
+        loop += _loop(values, namespace, robot, robots, profile)
+    sims = [node for node in loop if node.name == 'sim']  # one world for all
+    loop = [node for node in loop if node.name != 'sim']
+    loop += [replace(sims[0], remappings=_sim_remappings(robots, profile))] if sims else []
     extra: list[NodeSpec] = []
     includes: list[IncludeSpec] = []
     files: dict[Path, str] = {}
     if values['world'] == 'gazebo':
         extra, includes, files = _gazebo(values, namespace, profile)
-    extra += _host_tools(values, namespace, profile)
+    for robot in robots or ('',):
+        extra += _host_tools(values, namespace, profile, robot)
     return Plan(nodes=(*loop, *extra), includes=tuple(includes), profile=profile,
                 environment=environment(values['dds_profile'], base_environment), files=files)
 
@@ -186,6 +200,19 @@ def with_parameters(what: Plan, changes: Mapping[str, Mapping[str, Value]]) -> P
     return replace(what, nodes=tuple(map(changed, what.nodes)))
 
 
+def _below(namespace: str, robot: str) -> str:
+    """The namespace of one of several robots."""
+    return f'{namespace}/{robot}' if robot else namespace
+
+
+def _sim_remappings(robots: tuple[str, ...], profile: RobotProfile
+                    ) -> tuple[tuple[str, str], ...]:
+    """The names of a profile for `sim`, which stands in for the drivers of each robot."""
+    prefixes = [f'{robot}/' for robot in robots] or ['']
+    return tuple((prefix + name, target if target.startswith('/') else prefix + target)
+                 for prefix in prefixes for name, target in profile.topics.items())
+
+
 def _namespace(text: str) -> str:
     stripped = text.strip('/')
     if stripped and not all(part.isidentifier() for part in stripped.split('/')):
@@ -202,14 +229,27 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
                           ) from None
 
 
-def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
-                ) -> dict[str, dict[str, Value]]:
-    """Every node's parameters: robot profile, then params_file, then arguments; checked."""
+def _loop(values: Mapping[str, str], namespace: str, robot: str, robots: tuple[str, ...],
+          profile: RobotProfile) -> list[NodeSpec]:
+    """The processes of the loop of one robot, the first or only one with its world."""
+    parameters = _parameters(values, namespace, robot, robots, profile)
+    loop = [_loop_node(name, namespace, robot, parameters, profile) for name in NODE_CONFIGS]
+    absent = {'mujoco': ('base_guard',), 'gazebo': ('sim',), 'robot': ('sim', 'base_guard')}
+    loop = [node for node in loop if node.name not in absent[values['world']]]
+    return _compose(loop) if values['composed'] == 'true' else loop
+
+
+def _parameters(values: Mapping[str, str], namespace: str, robot: str, robots: tuple[str, ...],
+                profile: RobotProfile) -> dict[str, dict[str, Value]]:
+    """Every node's parameters: robot profile, then params_file, then arguments; checked.
+
+    Frames of one of several robots begin with its name, but for `sim`, which has all of them.
+    """
     try:
         file = find('config', values['params_file'])
     except FileNotFoundError as error:
         raise ConfigError(f'params_file: {error}') from error
-    from_file = read_parameters(file, namespace)
+    from_file = read_parameters(file, namespace, robot, robots)
     from_arguments: dict[str, dict[str, Value]] = {name: {} for name in NODE_CONFIGS}
     if values['device']:
         for name in ('perception', 'policy'):
@@ -224,6 +264,8 @@ def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
         if values['world'] == 'robot' and values['world_family']:
             raise ConfigError('world_family: a real robot has none; given '
                               f'{values["world_family"]!r}')
+        if values['world'] == 'robot':
+            profile.require_verified()
     merged: dict[str, dict[str, Value]] = {}
     for name in NODE_CONFIGS:
         from_profile = dict(profile.parameters)
@@ -231,8 +273,15 @@ def _parameters(values: Mapping[str, str], namespace: str, profile: RobotProfile
             from_profile['stamped_cmd_vel'] = profile.stamped_cmd_vel
         # The sim node makes the clock, so it cannot follow it.
         sim_time = {'use_sim_time': values['use_sim_time'] == 'true' and name != 'sim'}
-        merged[name] = checked(name, {**from_profile, **from_file[name], **from_arguments[name],
-                                      **sim_time})
+        given = {**from_profile, **from_file[name], **from_arguments[name], **sim_time}
+        if robot and name != 'sim':
+            given.update({frame: f'{robot}/{given.get(frame, default)}'
+                          for frame, default in _FRAMES.items()})
+        merged[name] = checked(name, given)
+    alone = str(merged['sim'].get('robots', ''))
+    if alone and not robots:
+        raise ConfigError(f'sim: robots: {alone!r} in params_file starts no loops for them; give '
+                          f'robots:={alone} instead')
     return merged
 
 
@@ -245,6 +294,8 @@ def _sim_arguments(values: Mapping[str, str], profile: RobotProfile) -> dict[str
         found['world'] = values['world_family']
     if values['seed']:
         found['seed'] = _number('seed', values['seed'], int)
+    if values['robots']:
+        found['robots'] = values['robots']
     if values['rate_factor']:
         found['rate_factor'] = _number('rate_factor', values['rate_factor'], float)
     return found
@@ -255,10 +306,11 @@ def _sim_arguments(values: Mapping[str, str], profile: RobotProfile) -> dict[str
 _STOP_STAGES = {'policy': 0, 'sensor': 1, 'perception': 1, 'control': 2, 'base_guard': 3, 'sim': 3}
 
 
-def _loop_node(name: str, namespace: str, parameters: Mapping[str, Mapping[str, Value]],
-               profile: RobotProfile) -> NodeSpec:
-    remappings = () if name == 'sim' else tuple(profile.topics.items())
-    return NodeSpec(executable=name, name=name, namespace=namespace,
+def _loop_node(name: str, namespace: str, robot: str,
+               parameters: Mapping[str, Mapping[str, Value]], profile: RobotProfile) -> NodeSpec:
+    own = '' if name == 'sim' else robot
+    remappings = tuple(profile.topics.items())
+    return NodeSpec(executable=name, name=name, namespace=_below(namespace, own), robot=own,
                     parameters={name: parameters[name]}, remappings=remappings,
                     respawn=name != 'sim', required=name == 'sim',
                     stop_stage=_STOP_STAGES[name])
@@ -269,9 +321,9 @@ def _compose(loop: list[NodeSpec]) -> list[NodeSpec]:
     parts = [node for node in loop if node.name in COMPOSED]
     parameters = {node.name: node.parameters[node.name] for node in parts}
     remappings = tuple((f'{node.name}:__node', node.name) for node in parts)
-    pipeline = NodeSpec(executable='pipeline', name='pipeline', namespace=parts[0].namespace,
-                        parameters=parameters, remappings=remappings + parts[0].remappings,
-                        stop_stage=0)
+    pipeline = NodeSpec(executable='pipeline', name='pipeline', robot=parts[0].robot,
+                        namespace=parts[0].namespace, parameters=parameters,
+                        remappings=remappings + parts[0].remappings, stop_stage=0)
     return [pipeline, *(node for node in loop if node.name not in COMPOSED)]
 
 
@@ -325,21 +377,25 @@ def _gazebo_world(values: Mapping[str, str]) -> tuple[Path, Pose2, dict[Path, st
     return path, Pose2(0.0, 0.0, 0.0), {}
 
 
-def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile
+def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile, robot: str
                 ) -> list[NodeSpec]:
-    """What only a ROS installation has."""
+    """What only a ROS installation has, for one robot."""
     sim_time = values['use_sim_time'] == 'true'
+    namespace = _below(namespace, robot)
+    prefix = f'{robot}/' if robot else ''
     tools = []
     if profile.description is not None:
         tools.append(NodeSpec(
             package='robot_state_publisher', executable='robot_state_publisher',
-            name='robot_state_publisher', namespace=namespace, optional=True,
+            name='robot_state_publisher', namespace=namespace, robot=robot, optional=True,
             parameters={'robot_state_publisher': {
-                'robot_description': robot_description(profile), 'use_sim_time': sim_time}}))
+                'robot_description': robot_description(profile), 'use_sim_time': sim_time,
+                **({'frame_prefix': prefix} if prefix else {})}}))
     if values['rviz'] == 'true':
         config: Path = share() / 'config' / 'rviz' / 'karpathy_control.rviz'
         tools.append(NodeSpec(
             package='rviz2', executable='rviz2', name='rviz2', namespace=namespace,
-            arguments=('-d', str(config)), respawn=False,
+            robot=robot, respawn=False,
+            arguments=('-d', str(config), *(('-f', f'{prefix}odom') if prefix else ())),
             parameters={'rviz2': {'use_sim_time': sim_time}}))
     return tools

@@ -37,6 +37,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--most-mb', type=int, default=2000, help='bound on the folder')
     parser.add_argument('--file-mb', type=int, default=100, help='a new file after so much')
     parser.add_argument('--namespace', default='', help='of the robot')
+    parser.add_argument('--robot', default='jackal', help='profile, for its topic names and the '
+                        'type of its commands')
     parser.add_argument('--dds-profile', default='local', choices=PROFILES, help='that of the '
                         'loop: local for `up` and `demo`, host beside ros2 launch')
     parser.add_argument('--recover', type=Path, metavar='FOLDER', help='mend a recording that '
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     namespace = f'/{args.namespace.strip("/")}' if args.namespace else ''
     command = [sys.executable, '-m', 'karpathy_control.nodes.bag_recorder', '--out', str(args.out),
                '--topics', ','.join(args.topics), '--seconds', str(args.seconds), '--most-mb',
-               str(args.most_mb), '--file-mb', str(args.file_mb), '--namespace', namespace]
+               str(args.most_mb), '--file-mb', str(args.file_mb), '--namespace', namespace,
+               '--robot', args.robot]
     sys.stdout.flush()
     os.execve(sys.executable, command, {**os.environ, **environment(args.dds_profile)})

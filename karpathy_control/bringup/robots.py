@@ -26,6 +26,7 @@ _ROBOT_TOPICS = tuple(name for name, topic in BY_NAME.items()
 _NAME = re.compile(r'[A-Za-z][\w-]{0,39}', re.ASCII)
 _TOPIC = re.compile(r'[/~]?[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 _DESCRIPTIONS = ('.xacro', '.urdf')
+NOT_VERIFIED = 'not verified'  # what command_timeout_verified_by begins with until then
 # Without a description nothing else says where these are.
 _SHAPE = ('footprint', 'lidar_pose', 'camera_pose', 'imu_pose')
 
@@ -42,6 +43,20 @@ class RobotProfile:
     stamped_cmd_vel: bool
     parameters: Mapping[str, Value]  # dotted `robot.*`
     topics: Mapping[str, str]  # name in the interface table -> the robot's name
+
+    @property
+    def verified(self) -> bool:
+        """Whether somebody has measured the command timeout."""
+        return not self.command_timeout_verified_by.lower().startswith(NOT_VERIFIED)
+
+    def require_verified(self) -> None:
+        """ConfigError with the cure where nobody has: a real base might not stop by itself."""
+        if not self.verified:
+            raise ConfigError(f'{self.path}: command_timeout_verified_by: '
+                              f'{self.command_timeout_verified_by[:40]!r}... is no measurement, '
+                              'and a real robot does not start on it; measure the time from the '
+                              'last cmd_vel to standing wheels (doc/robot.md), and write who '
+                              'measured what into a copy of the profile')
 
 
 def load_profile(name: str) -> RobotProfile:
@@ -113,6 +128,29 @@ def _profile(path: Path, data: Any) -> RobotProfile:
         command_timeout=float(data['command_timeout']),
         command_timeout_verified_by=data['command_timeout_verified_by'].strip(),
         stamped_cmd_vel=data['stamped_cmd_vel'], parameters=values, topics=dict(data['topics']))
+
+
+def robot_of(profile: RobotProfile, changes: Mapping[str, object]) -> RobotConfig:
+    """The robot of a profile, with changes by name without `robot.`."""
+    prefix = len('robot.')
+    values = {name[prefix:]: value for name, value in profile.parameters.items()}
+    return from_mapping(RobotConfig, {**values, **changes})
+
+
+def tool_arguments(profile: RobotProfile, namespace: str) -> list[str]:
+    """ROS arguments with which a tool speaks of a robot by the names of the interface table.
+
+    namespace: '' or absolute.
+    """
+    rules = [*profile.topics.items(), *([('__ns', namespace)] if namespace else [])]
+    return ['--ros-args', *(word for source, target in rules
+                            for word in ('-r', f'{source}:={target}'))] if rules else []
+
+
+def topic_of(profile: RobotProfile, namespace: str, name: str) -> str:
+    """The full name of a topic of the interface table on a robot. namespace: '' or absolute."""
+    own = profile.topics.get(name, name)
+    return own if own.startswith('/') else f'{namespace}/{own}'
 
 
 def _described(xacro: Path) -> dict[str, Any]:

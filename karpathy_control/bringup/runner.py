@@ -105,9 +105,9 @@ class Runner:
         self._children: dict[str, _Child] = {}
         for spec in what.nodes:
             if spec.package == PACKAGE:
-                self._children[spec.name] = _Child(
-                    spec, self.folder / f'{spec.name}.log',
-                    command(spec, self.folder / f'{spec.name}.yaml'))
+                self._children[spec.process] = _Child(
+                    spec, self.folder / f'{spec.process}.log',
+                    command(spec, self.folder / f'{spec.process}.yaml'))
 
     def __enter__(self) -> Runner:
         """Start everything."""
@@ -133,7 +133,8 @@ class Runner:
         self.folder.mkdir(parents=True, exist_ok=True)
         Path(self._environment['NUMBA_CACHE_DIR']).mkdir(parents=True, exist_ok=True)
         for child in self._children.values():
-            (self.folder / f'{child.spec.name}.yaml').write_text(child.spec.parameter_yaml())
+            child.log.parent.mkdir(exist_ok=True)  # of one of several robots
+            (self.folder / f'{child.spec.process}.yaml').write_text(child.spec.parameter_yaml())
             child.log.touch()
             child.reader = child.log.open('rb')
         for child in self._children.values():
@@ -226,7 +227,7 @@ class Runner:
             time.sleep(BURIAL_PERIOD)
 
     def _ended(self, child: _Child, status: int, lived: float) -> None:
-        name = child.spec.name
+        name = child.spec.process
         how = f'signal {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'
         said = ''.join(f'\n    {line}' for line in child.tail[-5:])
         self._say(name, f'ended with {how} after {lived:.1f} s')
@@ -254,7 +255,7 @@ class Runner:
         for raw in lines:
             line = raw.decode(errors='replace')
             child.tail = [*child.tail[-19:], line]
-            self._say(child.spec.name, line)
+            self._say(child.spec.process, line)
             if refusal(line):
                 file = self._environment.get('FASTDDS_DEFAULT_PROFILES_FILE')
                 raise RunError(f'Fast DDS refused its profile {file} and would run with defaults '

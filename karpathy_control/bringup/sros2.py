@@ -51,7 +51,7 @@ class Rights:
 def rights(topics: Mapping[str, str]) -> dict[str, dict[str, Rights]]:
     """By process and node. `topics`: names in the table -> the robot's names for them."""
     everything = tuple(topics.get(t.name, t.name) for t in TOPICS)
-    own = {name: _loop_node(name, {} if name == 'sim' else topics) for name in NODE_CONFIGS}
+    own = {name: _loop_node(name, topics) for name in NODE_CONFIGS}
     found = {name: {name: of} for name, of in own.items()}
     found['pipeline'] = {name: own[name] for name in NODE_CONFIGS if name in COMPOSED}
     for part in ('base', 'camera'):

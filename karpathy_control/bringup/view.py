@@ -35,6 +35,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--port', type=int, default=9090)
     parser.add_argument('--memory', default='500MB', help='kept for pages that are opened later')
     parser.add_argument('--namespace', default='', help='of the robot')
+    parser.add_argument('--robot', default='jackal', help='profile, for its topic names and the '
+                        'type of its commands')
     parser.add_argument('--seconds', type=float, default=1e9, help='how long; default: until '
                         'Ctrl-C')
     parser.add_argument('--dds-profile', default='local', choices=PROFILES, help='that of the '
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     namespace = f'/{args.namespace.strip("/")}' if args.namespace else ''
     command = [sys.executable, '-m', 'karpathy_control.nodes.viewer', '--host', args.host,
                '--port', str(args.port), '--memory', args.memory, '--namespace', namespace,
-               '--seconds', str(args.seconds)]
+               '--robot', args.robot, '--seconds', str(args.seconds)]
     for name in ('bag', 'save'):
         if getattr(args, name) is not None:
             command += [f'--{name}', str(getattr(args, name))]

@@ -128,6 +128,29 @@ SERVICES: tuple[Service, ...] = (
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 
+# Twist where a robot's drivers take that (`stamped_cmd_vel: false`)
+COMMANDS = ('cmd_vel', 'base/cmd_vel', 'cmd_vel_teleop')
+
+
+def type_of(name: str, stamped: bool) -> str:
+    """Type of a topic of the table, for a robot whose commands are `stamped` or not."""
+    return 'geometry_msgs/msg/Twist' if name in COMMANDS and not stamped else BY_NAME[name].type
+
+
+def status_name(namespace: str, node: str) -> str:
+    """Name of a node's status in /diagnostics, which all robots share: `sensor`, `a/sensor`.
+
+    namespace: absolute; '' or '/' for none.
+    """
+    return f'{namespace}/{node}'.lstrip('/')
+
+
+def node_of(status: str, namespace: str) -> str:
+    """The node of a namespace that a status in /diagnostics is of; '' for another's."""
+    above, _, node = status.rpartition('/')
+    return node if above == namespace.strip('/') else ''
+
+
 def prefixed(prefix: str, name: str) -> str:
     """A topic name with a prefix such as `raw/`; an absolute name stays absolute."""
     return f'/{prefix}{name[1:]}' if name.startswith('/') else prefix + name

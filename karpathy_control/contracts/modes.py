@@ -40,6 +40,7 @@ class Reason(str, Enum):
     ODOM_LOST = 'odom_lost'
     ODOM_JUMP = 'odom_jump'
     MOTION_DISAGREES = 'motion_disagrees'  # odometry contradicts itself or the IMU
+    MOTION_UNCHECKED = 'motion_unchecked'  # odometry or IMU too slow to be compared
     IMU_LOST = 'imu_lost'
     INPUT_SLOW = 'input_slow'  # comes at less than half of the rate in the interface table
     ACTION_STALE = 'action_stale'
@@ -56,6 +57,7 @@ class Reason(str, Enum):
     KEEP_OUT = 'keep_out'  # the robot stands inside a keep-out zone
     AUDIT_LOST = 'audit_lost'  # a decision could not be written to the log
     NOT_ACTIVE = 'not_active'
+    COMPILING = 'compiling'  # control loads or compiles its kernels: the first start takes minutes
 
 
 class Override(str, Enum):

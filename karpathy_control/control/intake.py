@@ -210,6 +210,11 @@ class Intake:
         return self._table
 
     @property
+    def motion_unchecked(self) -> bool:
+        """Whether odometry or IMU is too slow for the check that `turn_disagreement` asks for."""
+        return self.config.turn_disagreement > 0.0 and self._turns.unchecked
+
+    @property
     def lidar_frozen(self) -> bool:
         """Whether the scan ignores the motion of the robot."""
         return self.config.watch_lidar and self._watch.frozen

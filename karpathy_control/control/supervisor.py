@@ -35,6 +35,7 @@ class Snapshot:
     clock_jumped_back: bool = False
     odom_jump: bool = False
     motion_disagrees: bool = False
+    motion_unchecked: bool = False  # nothing compares odometry with the IMU
     lidar_frozen: bool = False
     lidar_implausible: bool = False
     unsure: bool = False  # the encoder says so of its own answer
@@ -122,6 +123,7 @@ def _warnings(s: Snapshot) -> tuple[Reason, ...]:
         Reason.INPUT_INVALID: s.input_invalid,
         Reason.DEPTH_LOST: s.depth in gone and s.camera_scan is Health.FRESH and _lidar(s),
         Reason.IMU_LOST: s.imu in gone and not s.require_imu,
+        Reason.MOTION_UNCHECKED: s.motion_unchecked and s.imu is Health.FRESH,
         Reason.INPUT_SLOW: s.slow,
         Reason.SENSOR_SILENT: s.observation in gone,
         Reason.PERCEPTION_SILENT: s.entities in gone and s.observation not in gone,

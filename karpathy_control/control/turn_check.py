@@ -4,6 +4,9 @@ Compared are means over the same stretch of stamps, so that neither noise nor th
 of the two matter. Wheels slip: the gyro of a skid-steered base may well tell less than the wheels
 do, therefore a share of the larger rate is allowed beside the fixed bound. A step of either by
 more than that is found within WINDOW.
+
+Where fewer than three samples of either come in a WINDOW (odometry at 20 Hz or less) nothing can
+be compared, and `unchecked` says so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from karpathy_control.contracts.types import NANOSECONDS
 WINDOW = NANOSECONDS // 10  # over which the rates are averaged, ns of stamps
 SETTLE = NANOSECONDS // 2  # they must agree for so long again
 SLIP = 1.0 / 3.0  # of the larger rate
+PATIENCE = NANOSECONDS  # without a comparison that the two are not compared is said after this
 _LEAST = 3  # samples of each within the window
 
 
@@ -26,12 +30,24 @@ class TurnCheck:
         self._odom: deque[tuple[int, float]] = deque()
         self._imu: deque[tuple[int, float]] = deque()
         self._last: int | None = None  # stamp of the last disagreement
+        self._compared: int | None = None  # of the last comparison, at first of the first sample
 
     def clear(self) -> None:
         """Forget everything."""
         self._odom.clear()
         self._imu.clear()
-        self._last = None
+        self._last = self._compared = None
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether both come, but too slowly for a comparison. Without an IMU that is for others.
+
+        Judged at the last sample of odometry; never within PATIENCE of the start.
+        """
+        if self._compared is None or not self._odom or not self._imu:
+            return False
+        now = self._odom[-1][0]
+        return now - self._compared > PATIENCE and now - self._imu[-1][0] < 4 * WINDOW
 
     def on_imu(self, stamp: int, rate: float) -> None:
         """Take a gyro sample."""
@@ -47,9 +63,14 @@ class TurnCheck:
         self._odom.append((stamp, rate))
         while self._odom[0][0] <= stamp - WINDOW:
             self._odom.popleft()
+        if self._compared is None:
+            self._compared = stamp
         first = self._odom[0][0]
         gyro = [r for t, r in self._imu if first <= t <= stamp]
-        if bound > 0.0 and len(self._odom) >= _LEAST and len(gyro) >= _LEAST:
+        enough = len(self._odom) >= _LEAST and len(gyro) >= _LEAST
+        if enough:
+            self._compared = stamp
+        if bound > 0.0 and enough:
             wheels = math.fsum(r for _, r in self._odom) / len(self._odom)
             turned = math.fsum(gyro) / len(gyro)
             if abs(wheels - turned) > max(bound, SLIP * max(abs(wheels), abs(turned))):

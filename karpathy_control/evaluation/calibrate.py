@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from karpathy_control.bringup.robots import load_profile
+from karpathy_control.bringup.robots import load_profile, robot_of
 from karpathy_control.contracts.config import ConfigError, RobotConfig, SimConfig, from_mapping
 from karpathy_control.contracts.types import Command, Pose2
 from karpathy_control.contracts.world import World
 from karpathy_control.evaluation.calibrate_figure import figure
-from karpathy_control.evaluation.mujoco_suite import robot_of
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.robot import RobotDescription, load_robot
 

@@ -21,19 +21,21 @@ from types import FrameType
 from typing import Any
 
 from karpathy_control.bringup.plan import NodeSpec, Plan, plan
+from karpathy_control.bringup.robots import robot_of
 from karpathy_control.bringup.runner import RunError, Runner
-from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
-from karpathy_control.contracts.config.sim import FAMILIES
+from karpathy_control.contracts.config import ConfigError, RobotConfig
+from karpathy_control.contracts.config.sim import FAMILIES, MAX_ROBOTS
 from karpathy_control.evaluation.progress import Progress, make_progress
 from karpathy_control.evaluation.report import write_index, write_report
 from karpathy_control.evaluation.run_data import RunData, combined, goals_in_odom
 from karpathy_control.worlds.generators import generate
+from karpathy_control.worlds.places import places
 
 POLL_PERIOD = 0.05  # s
 START_LIMIT = 180.0  # s until the robot takes its first goal; a first start compiles kernels
 QUIET_LIMIT = 20.0  # s without a word from the observer
 SPARE = 30.0  # s over the sum of all goal timeouts
-PREFIX = 'robot.'
+NAMES = tuple('abcde')[:MAX_ROBOTS]  # of several robots
 
 
 class DemoError(RuntimeError):
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     seeds.add_argument('--seeds', type=parse_seeds, metavar='LIST',
                        help='several seeds one after another: 0..19 or 0,4,7..9')
     parser.add_argument('--goals', type=int, default=5, help='goals one after another')
+    parser.add_argument('--robots', type=int, default=1, help=f'robots in the world, at most '
+                        f'{MAX_ROBOTS}, each with goals and a loop of its own; two want four '
+                        'cores, or half the rate factor on two')
     parser.add_argument('--headless', action='store_true', help='plain lines, no live display')
     parser.add_argument('--out', type=Path, help='folder of report, pictures and logs '
                         '(default: runs/demo/WORLD-SEED)')
@@ -81,28 +86,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def episode_plan(options: argparse.Namespace, seed: int, goals: list[tuple[float, float]],
+def episode_plan(options: argparse.Namespace, seed: int, runs: Sequence[RunData],
                  frames: Path) -> Plan:
-    """The plan of the whole loop with the observer as one more process.
+    """The plan of the whole loop with an observer for each robot as one more process.
 
-    `goals` in odom, m. Raises ConfigError as `bringup.plan.plan` does.
+    Raises ConfigError as `bringup.plan.plan` does.
     """
     values = {'world': 'mujoco', 'dds_profile': 'local', 'robot': options.robot,
               'world_family': options.world, 'seed': str(seed),
               'rate_factor': str(options.rate_factor)}
+    if runs[0].robot:
+        values['robots'] = ','.join(run.robot for run in runs)
     if options.params_file:
         values['params_file'] = options.params_file
     base = plan(values)
-    observer = NodeSpec(
-        executable='observer', name='observer', respawn=False, stop_stage=0,
-        parameters={'observer': {'use_sim_time': True}},
-        arguments=('--goals=' + ';'.join(f'{x:.4f},{y:.4f}' for x, y in goals),
-                   f'--timeout={options.timeout}', f'--frames={frames}'))
+    observers = [_observer(options, run, base, frames) for run in runs]
     environment = {**base.environment}
     if 'ROS_DOMAIN_ID' not in os.environ:
         # Two demos on one machine must not hear each other; 1 to 101 is free of port clashes.
         environment['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
-    return replace(base, nodes=(*base.nodes, observer), environment=environment)
+    return replace(base, nodes=(*base.nodes, *observers), environment=environment)
+
+
+def _observer(options: argparse.Namespace, run: RunData, base: Plan, frames: Path) -> NodeSpec:
+    """The process that gives a robot its goals and watches it."""
+    goals = goals_in_odom(run.world, len(run.goals))
+    control = next(spec for spec in base.nodes
+                   if (spec.robot, spec.name) == (run.robot, 'control'))
+    frame = control.parameters['control'].get('robot.odom_frame', RobotConfig.odom_frame)
+    return NodeSpec(
+        executable='observer', name='observer', respawn=False, stop_stage=0, robot=run.robot,
+        namespace=f'/{run.robot}' if run.robot else '',
+        parameters={'observer': {'use_sim_time': True}},
+        remappings=tuple(base.profile.topics.items()),
+        arguments=('--goals=' + ';'.join(f'{x:.4f},{y:.4f}' for x, y in goals),
+                   f'--timeout={options.timeout}', f'--frames={frames / run.robot}',
+                   f'--frame-id={frame}'))
+
+
+def observer_of(run: RunData) -> str:
+    """The process that watches the robot of a run."""
+    return f'{run.robot}/observer' if run.robot else 'observer'
 
 
 class EventReader:
@@ -132,81 +156,116 @@ class EventReader:
                     yield event
 
 
-def drive(runner: Runner, run: RunData, progress: Progress, timeout: float) -> None:
-    """Follow a started loop to its `done`. Raises DemoError or RunError where it ends early."""
-    reader = EventReader(runner.log('observer'))
-    begun = heard = time.monotonic()
-    started: float | None = None
-    while True:
-        runner.poll()
-        gone = runner.pid('observer') is None
-        for event in reader.read():
-            heard = time.monotonic()
-            if started is None and (event.get('goal_index') or 0) >= 0 \
+class Follower:
+    """Follows one observer to its `done`."""
+
+    def __init__(self, runner: Runner, run: RunData, progress: Progress, timeout: float) -> None:
+        self.run = run
+        self._runner, self._progress, self._timeout = runner, progress, timeout
+        self._log = runner.log(observer_of(run))
+        self._reader = EventReader(self._log)
+        self._begun = self._heard = time.monotonic()
+        self._started: float | None = None
+
+    def done(self) -> bool:
+        """Take what is new; whether the robot is done. Raises DemoError where it ends early."""
+        if self.run.done:
+            return True
+        gone = self._runner.pid(observer_of(self.run)) is None
+        for event in self._reader.read():
+            self._heard = time.monotonic()
+            if self._started is None and (event.get('goal_index') or 0) >= 0 \
                     and event.get('goal') is not None:
-                started = heard
-            run.take(event)
-            progress.event(event, run)
+                self._started = self._heard
+            self.run.take(event)
+            self._progress.event(event, self.run)
             if event.get('event') == 'done':
-                return
-        now = time.monotonic()
+                return True
+        self._check(gone, time.monotonic())
+        return False
+
+    def _check(self, gone: bool, now: float) -> None:
+        run, folder = self.run, self._runner.folder
         if gone:
-            raise DemoError(f'the observer ended early; see {runner.log("observer")}')
-        if started is None and now - begun > START_LIMIT:
+            raise DemoError(f'the observer ended early; see {self._log}')
+        if self._started is None and now - self._begun > START_LIMIT:
             last = run.statuses[-1] if run.statuses else {}
             raise DemoError(f'no goal was taken within {START_LIMIT:.0f} s: mode '
                             f'{last.get("mode") or "unknown"}, reasons '
-                            f'{" ".join(last.get("reasons", [])) or "none"}; logs in '
-                            f'{runner.folder}')
-        if started is not None and now - heard > QUIET_LIMIT:
+                            f'{" ".join(last.get("reasons", [])) or "none"}; logs in {folder}')
+        if self._started is None:
+            return
+        if now - self._heard > QUIET_LIMIT:
             raise DemoError(f'the observer has been silent for {QUIET_LIMIT:.0f} s; logs in '
-                            f'{runner.folder}')
-        if started is not None and now - started > timeout * len(run.goals) + SPARE:
+                            f'{folder}')
+        if now - self._started > self._timeout * len(run.goals) + SPARE:
             raise DemoError(f'not done {SPARE:.0f} s after the last goal\'s timeout; logs in '
-                            f'{runner.folder}')
+                            f'{folder}')
+
+
+def drive(runner: Runner, runs: Sequence[RunData], progress: Progress, timeout: float) -> None:
+    """Follow a started loop until every robot is done. Raises DemoError or RunError."""
+    followers = [Follower(runner, run, progress, timeout) for run in runs]
+    while True:
+        runner.poll()
+        if all([follower.done() for follower in followers]):  # a list, so that each is asked
+            return
         time.sleep(POLL_PERIOD)
 
 
 def run_episode(options: argparse.Namespace, seed: int, folder: Path, progress: Progress
-                ) -> tuple[RunData, dict[str, Any], int]:
+                ) -> tuple[list[float], dict[str, Any], int]:
     """Drive one seed and write its report.
 
-    Returns the data, the machine-readable result and the exit status, 0 where it ran to its end.
+    Returns the latencies (ms), the machine-readable result and the exit status, 0 where it ran to
+    its end.
     """
     world = generate(options.world, seed)
+    if not 1 <= options.robots <= MAX_ROBOTS:
+        raise ConfigError(f'--robots: {options.robots} is not accepted; it takes 1 to '
+                          f'{MAX_ROBOTS}')
     if not 1 <= options.goals <= len(world.goals):
         raise ConfigError(f'--goals: {options.goals} is not accepted; this world takes 1 to '
                           f'{len(world.goals)}')
-    goals = world.goals[:options.goals]
-    run = RunData(world, goals)
+    try:
+        worlds = places(world, options.robots)
+    except ValueError as error:
+        raise ConfigError(f'--robots: {error}') from error
+    names = NAMES[:options.robots] if options.robots > 1 else ('',)
+    runs = [RunData(own, own.goals[:options.goals], robot=name)
+            for own, name in zip(worlds, names, strict=True)]
     frames = (folder / 'frames').absolute()
-    frames.mkdir(parents=True, exist_ok=True)
-    what = episode_plan(options, seed, goals_in_odom(world, options.goals), frames)
+    for run in runs:
+        (frames / run.robot).mkdir(parents=True, exist_ok=True)
+    what = episode_plan(options, seed, runs, frames)
     problem, status = '', 0
     domain = {**os.environ, **what.environment}['ROS_DOMAIN_ID']
-    progress.begin(options.world, seed, len(goals), domain)
+    progress.begin(options.world, seed, sum(len(run.goals) for run in runs), domain)
     runner = Runner(what, folder / 'logs')
     runner.folder.mkdir(parents=True, exist_ok=True)
-    for old in (*runner.folder.glob('*.log'), *frames.glob('*.png')):
+    for old in (*runner.folder.rglob('*.log'), *frames.rglob('*.png')):
         old.unlink()  # of an earlier run in the same folder
     try:
         with runner:
-            drive(runner, run, progress, options.timeout)
+            drive(runner, runs, progress, options.timeout)
     except (DemoError, RunError) as error:
         problem, status = str(error), error.status
     command = f'karpathy-control demo --world {options.world} --seed {seed}'
-    robot = from_mapping(RobotConfig, {name.removeprefix(PREFIX): value for name, value
-                                       in what.profile.parameters.items()
-                                       if name.startswith(PREFIX)})
+    if options.robots > 1:
+        command += f' --robots {options.robots} --rate-factor {options.rate_factor:g}'
+    robot = robot_of(what.profile, {})
     report = write_report(
-        folder / 'report.html', run, robot.polygon, robot.lidar_pose[2], robot.height, command,
+        folder / 'report.html', runs, robot.polygon, robot.lidar_pose[2], robot.height, command,
         {'robot': what.profile.name, 'rate factor': f'{options.rate_factor:g}',
          'arguments': shlex.join(sys.argv[1:]) or '-'})
-    result = run.result(str(report))
+    latencies = [value for run in runs for value in run.done.get('latencies', [])]
+    result = runs[0].result(str(report)) if options.robots == 1 else combined(
+        {run.robot: run.result() for run in runs}, latencies, str(report), 'robot')
     if problem:
         result['error'] = problem
-    progress.end(run, problem)
-    return run, result, status
+    for run in runs:
+        progress.end(run, problem)
+    return latencies, result, status
 
 
 def main(argv: Sequence[str]) -> int:
@@ -223,9 +282,9 @@ def main(argv: Sequence[str]) -> int:
     for seed in seeds:
         folder = root if options.out and not several else root / f'{name}-{seed}'
         with make_progress(options.headless) as progress:
-            run, result, status = run_episode(options, seed, folder, progress)
+            own, result, status = run_episode(options, seed, folder, progress)
         worst = max(worst, status)
-        latencies += run.done.get('latencies', [])
+        latencies += own
         results[seed] = result
         if several:
             print(json.dumps({'seed': seed, **result}), flush=True)

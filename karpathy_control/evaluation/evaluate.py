@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from karpathy_control.bringup.resources import find
-from karpathy_control.bringup.robots import RobotProfile, load_profile
+from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_of
 from karpathy_control.contracts.card import WeightsError, sha256_of
 from karpathy_control.contracts.config import (
     ConfigError,
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         suite = make_suite(args.suite, args.episodes, args.seed, args.worlds, args.part)
         profile = load_profile(args.robot or suite.protocol.robot)
-        robot = mujoco_suite.robot_of(profile, changed({'fault_budget': 0.0}, args.set))
+        robot = robot_of(profile, changed({'fault_budget': 0.0}, args.set))
         found = _drive(args, suite, profile, robot)
     except (ConfigError, WeightsError, ValueError, RuntimeError, FileNotFoundError) as error:
         print(f'evaluate: {error}', file=sys.stderr)

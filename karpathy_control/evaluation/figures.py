@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -24,6 +24,7 @@ SEEN, LOW, OVERHANG, MOVER = '#52606d', '#e8871e', '#8e5bd0', '#0b8f8c'
 PATH, LIMITED, GOOD, BAD = '#1769d6', '#d64545', '#1f9d55', '#d64545'
 STAGE_COLOURS = {'render': '#9aa5b1', 'sensor': '#2bb0ed', 'perception': '#8e5bd0',
                  'policy': '#e8871e', 'control': '#1f9d55', 'transport': '#cbd2d9'}
+ROBOT_COLOURS = PATH, '#c2410c', '#7c3aed', '#0f766e', '#be185d'
 STYLE: Any = {  # the stubs want a literal key type of every setting
     'font.size': 9.5, 'axes.edgecolor': MUTED, 'axes.labelcolor': INK, 'text.color': INK,
     'xtick.color': MUTED, 'ytick.color': MUTED, 'axes.spines.top': False,
@@ -96,49 +97,73 @@ def draw_world(axes: Axes, world: World, lidar_height: float, robot_height: floa
     return handles
 
 
-def path_figure(run: RunData, polygon: np.ndarray, lidar_height: float, robot_height: float
-                ) -> bytes:
-    """The driven path over the world, coloured by speed, with goals and interventions."""
+def path_figure(runs: Sequence[RunData], polygon: np.ndarray, lidar_height: float,
+                robot_height: float) -> bytes:
+    """The driven path over the world, with goals and interventions.
+
+    The path of one robot is coloured by speed; of several each has a colour of its own.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 6.4))
         axes = figure.add_subplot()
-        handles = draw_world(axes, run.world, lidar_height, robot_height)
-        track = run.track
-        if len(track) > 1:
-            points = track[:, 1:3]
-            line = LineCollection(list(np.stack((points[:-1], points[1:]), 1)), cmap='viridis_r',
-                                  linewidths=2.0, zorder=4, capstyle='round')
-            line.set_array(track[1:, 4])
-            axes.add_collection(line)
-            bar = figure.colorbar(line, ax=axes, fraction=0.035, pad=0.02)
-            bar.set_label('speed (m/s)')
-            bar.outline.set_visible(False)
-            travelled = np.concatenate(([0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))))
-            every = np.searchsorted(travelled, np.arange(0, travelled[-1], 1.0))
-            for _, x, y, yaw, *_ in track[np.unique(every)]:
-                axes.add_patch(Polygon(body_outline(polygon, x, y, yaw), fill=False,
-                                       edgecolor=PATH, linewidth=0.6, alpha=0.5, zorder=3))
-            limited = track[track[:, 6] > 0]
-            if len(limited):
-                axes.scatter(limited[:, 1], limited[:, 2], s=9, color=LIMITED, zorder=5)
-                handles.append(Line2D([], [], color=LIMITED, marker='o', markersize=3,
-                                      linestyle='', label='the gate changed the command'))
-        start = run.world.start
-        axes.plot(start.x, start.y, marker=(3, 0, math.degrees(start.yaw) - 90), markersize=12,
-                  color=INK, zorder=6)
-        outcomes = {outcome.index: outcome for outcome in run.outcomes}
-        for i, (x, y) in enumerate(run.goals):
-            outcome = outcomes.get(i)
-            colour = MUTED if outcome is None else GOOD if outcome.reached else BAD
-            axes.add_patch(Circle((x, y), 0.3, facecolor='white', edgecolor=colour, linewidth=1.8,
-                                  alpha=0.92, zorder=6))
-            axes.text(x, y, str(i + 1), ha='center', va='center', fontsize=9, fontweight='bold',
-                      color=colour, zorder=7)
+        handles = draw_world(axes, runs[0].world, lidar_height, robot_height)
+        several = len(runs) > 1
+        for run, colour in zip(runs, ROBOT_COLOURS, strict=False):
+            line = _draw_path(axes, run, polygon, colour if several else None)
+            if several:
+                handles.append(Line2D([], [], color=colour, label=f'robot {run.robot}'))
+            elif line is not None:
+                bar = figure.colorbar(line, ax=axes, fraction=0.035, pad=0.02)
+                bar.set_label('speed (m/s)')
+                bar.outline.set_visible(False)
+            _draw_stops(axes, run, colour if several else INK)
+        if any((run.track[:, 6] > 0).any() for run in runs):
+            handles.append(Line2D([], [], color=LIMITED, marker='o', markersize=3,
+                                  linestyle='', label='the gate changed the command'))
         handles.append(Line2D([], [], color=GOOD, marker='o', markerfacecolor='white',
                               linestyle='', markersize=8, label='goal (red: not reached)'))
         axes.legend(handles=handles, loc='upper center', bbox_to_anchor=(0.5, -0.09), ncols=3,
                     fontsize=8.5)
         return png(figure)
+
+
+def _draw_path(axes: Axes, run: RunData, polygon: np.ndarray, colour: str | None
+               ) -> LineCollection | None:
+    """The track, the body at every metre and where the gate stepped in; colour None: by speed."""
+    track = run.track
+    if len(track) < 2:
+        return None
+    points = track[:, 1:3]
+    line = LineCollection(list(np.stack((points[:-1], points[1:]), 1)), cmap='viridis_r',
+                          linewidths=2.0, zorder=4, capstyle='round')
+    if colour is None:
+        line.set_array(track[1:, 4])
+    else:
+        line.set_color(colour)
+    axes.add_collection(line)
+    travelled = np.concatenate(([0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))))
+    every = np.searchsorted(travelled, np.arange(0, travelled[-1], 1.0))
+    for _, x, y, yaw, *_ in track[np.unique(every)]:
+        axes.add_patch(Polygon(body_outline(polygon, x, y, yaw), fill=False,
+                               edgecolor=colour or PATH, linewidth=0.6, alpha=0.5, zorder=3))
+    limited = track[track[:, 6] > 0]
+    axes.scatter(limited[:, 1], limited[:, 2], s=9, color=LIMITED, zorder=5)
+    return line
+
+
+def _draw_stops(axes: Axes, run: RunData, ink: str) -> None:
+    """The start, and the goals with how each ended."""
+    start = run.world.start
+    axes.plot(start.x, start.y, marker=(3, 0, math.degrees(start.yaw) - 90), markersize=12,
+              color=ink, zorder=6)
+    outcomes = {outcome.index: outcome for outcome in run.outcomes}
+    for i, (x, y) in enumerate(run.goals):
+        outcome = outcomes.get(i)
+        colour = MUTED if outcome is None else GOOD if outcome.reached else BAD
+        axes.add_patch(Circle((x, y), 0.3, facecolor='white', edgecolor=colour, linewidth=1.8,
+                              alpha=0.92, zorder=6))
+        axes.text(x, y, f'{run.robot}{i + 1}', ha='center', va='center', fontsize=9,
+                  fontweight='bold', color=colour, zorder=7)
 
 
 def latency_figure(latencies: Iterable[float], stages_ms: dict[str, dict[str, float]]) -> bytes:

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from karpathy_control.bringup.robots import RobotProfile
-from karpathy_control.contracts.config import RobotConfig, from_mapping
+from karpathy_control.contracts.config import RobotConfig
 from karpathy_control.evaluation.batched import MOVED
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig, Outcome
 from karpathy_control.evaluation.ledger import Ledger
@@ -26,13 +26,6 @@ from karpathy_control.worlds.robot import load_robot
 
 _CAUSES = {'reached': 'success', 'reached_by_odometry_only': 'lost', 'blocked': 'timeout'}
 _SEEDS = 2**31  # of the simulator's noise
-
-
-def robot_of(profile: RobotProfile, changes: dict[str, object]) -> RobotConfig:
-    """The robot of a profile, with changes by name without `robot.`."""
-    prefix = len('robot.')
-    values = {name[prefix:]: value for name, value in profile.parameters.items()}
-    return from_mapping(RobotConfig, {**values, **changes})
 
 
 @dataclass(frozen=True)

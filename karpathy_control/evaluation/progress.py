@@ -41,17 +41,22 @@ def number(value: Any, unit: str, digits: int = 1) -> str:
     return f'{value:.{digits}f} {unit}'.rstrip()
 
 
-def goal_line(event: Mapping[str, Any], goals: int) -> str:
+def _who(run: RunData) -> str:
+    """Which of several robots a line is about."""
+    return f'{run.robot}: ' if run.robot else ''
+
+
+def goal_line(event: Mapping[str, Any], run: RunData) -> str:
     """One goal's outcome as a line."""
-    return (f'goal {int(event["index"]) + 1}/{goals} {event["outcome"]} after '
+    return (f'{_who(run)}goal {int(event["index"]) + 1}/{len(run.goals)} {event["outcome"]} after '
             f'{event["seconds"]:.1f} s')
 
 
 def end_line(run: RunData, problem: str) -> str:
     """The end of an episode as a line."""
     latency = run.done.get('latency_ms') or {}
-    text = (f'reached {run.reached} of {len(run.goals)} goals, {run.contacts} contacts, '
-            f'{run.distance:.1f} m in {run.seconds:.1f} s, latency p50 '
+    text = (f'{_who(run)}reached {run.reached} of {len(run.goals)} goals, '
+            f'{run.contacts} contacts, {run.distance:.1f} m in {run.seconds:.1f} s, latency p50 '
             f'{number(latency.get("p50"), "ms")}, p99 {number(latency.get("p99"), "ms")}, '
             f'{run.done.get("missed_observations", "-")} observations missed, '
             f'{run.done.get("interventions", "-")} interventions')
@@ -62,11 +67,11 @@ class Lines:
     """Plain lines for logs and CI."""
 
     def __init__(self) -> None:
-        self._goals, self._due, self._mode = 0, 0.0, ''
+        self._due: dict[str, float] = {}
+        self._mode: dict[str, str] = {}
 
     def begin(self, family: str, seed: int, goals: int, domain: str) -> None:
         """Say that an episode starts, and in which ROS domain others can hear it."""
-        self._goals = goals
         print(f'world {family}, seed {seed}: {goals} goals; starting the loop '
               f'(to look in: ROS_DOMAIN_ID={domain} karpathy-control view)', flush=True)
 
@@ -74,20 +79,21 @@ class Lines:
         """Print outcomes, changes of mode and a status line now and then."""
         kind = event.get('event')
         if kind == 'goal':
-            print(goal_line(event, self._goals), flush=True)
+            print(goal_line(event, run), flush=True)
         elif kind == 'status':
             mode, now = str(event.get('mode') or ''), time.monotonic()
-            if mode == self._mode and now < self._due:
+            if mode == self._mode.get(run.robot) and now < self._due.get(run.robot, 0.0):
                 return
-            self._due, self._mode = now + LINE_PERIOD, mode
+            self._due[run.robot], self._mode[run.robot] = now + LINE_PERIOD, mode
             if not mode:
-                print(f'  {number(event.get("t"), "s"):>8}  waiting for the controller',
+                print(f'  {_who(run)}{number(event.get("t"), "s"):>8}  waiting for the controller',
                       flush=True)
                 return
             index = int(event.get('goal_index') or 0)
             why = ' '.join(event.get('reasons') or [])
-            print(f'  {number(event.get("t"), "s"):>8}  {mode:<12} goal '
-                  f'{min(max(index, 0) + 1, self._goals)}/{self._goals}  distance '
+            goals = len(run.goals)
+            print(f'  {_who(run)}{number(event.get("t"), "s"):>8}  {mode:<12} goal '
+                  f'{min(max(index, 0) + 1, goals)}/{goals}  distance '
                   f'{number(event.get("distance"), "m"):>7}  speed '
                   f'{number(event.get("v"), "m/s", 2):>9}  latency '
                   f'{number(event.get("latency_ms"), "ms"):>8}  interventions '
@@ -103,11 +109,13 @@ class Display:
 
     def __init__(self, console: Console, live: Live) -> None:
         self._console, self._live = console, live
-        self._goals, self._title, self._furthest = 0, '', 1.0
+        self._title = ''
+        self._furthest: dict[str, float] = {}
+        self._tables: dict[str, Group] = {}
 
     def begin(self, family: str, seed: int, goals: int, domain: str) -> None:
         """Show that an episode starts, and in which ROS domain others can hear it."""
-        self._goals, self._title = goals, f'world {family}, seed {seed}'
+        self._title = f'world {family}, seed {seed}'
         self._console.print(f'to look in: ROS_DOMAIN_ID={domain} karpathy-control view',
                             highlight=False)
         self._live.update(Text(f'{self._title}: starting the loop; the first start compiles '
@@ -117,19 +125,22 @@ class Display:
         """Update the display; outcomes are printed above it."""
         if event.get('event') == 'goal':
             colour = WORDS.get(str(event['outcome']), 'yellow')
-            self._console.print(Text(goal_line(event, self._goals), style=colour))
-            self._furthest = 1.0
+            self._console.print(Text(goal_line(event, run), style=colour))
+            self._furthest[run.robot] = 1.0
         elif event.get('event') == 'status':
-            self._live.update(self._table(event, run))
+            self._tables[run.robot] = self._table(event, run)
+            self._live.update(Group(*self._tables.values()))
 
     def _table(self, status: Mapping[str, Any], run: RunData) -> Group:
-        distance = status.get('distance')
+        distance, goals = status.get('distance'), len(run.goals)
+        furthest = self._furthest.get(run.robot, 1.0)
         if isinstance(distance, (int, float)):
-            self._furthest = max(self._furthest, distance)
+            furthest = max(furthest, distance)
+        self._furthest[run.robot] = furthest
         index = int(status.get('goal_index') or 0)
-        done = 0.0 if not isinstance(distance, (int, float)) else 1.0 - distance / self._furthest
+        done = 0.0 if not isinstance(distance, (int, float)) else 1.0 - distance / furthest
         table = Table.grid(padding=(0, 2))
-        table.add_row('goal', f'{min(max(index, 0) + 1, self._goals)} of {self._goals}',
+        table.add_row('goal', f'{min(max(index, 0) + 1, goals)} of {goals}',
                       ProgressBar(1.0, max(done, 0.0), width=24), number(distance, 'm to go'))
         table.add_row('speed', number(status.get('v'), 'm/s', 2),
                       number(status.get('w'), 'rad/s', 2), '')
@@ -140,12 +151,14 @@ class Display:
         table.add_row('gate', f'{status.get("interventions", 0)} interventions',
                       f'{status.get("contacts", 0)} contacts',
                       f'{status.get("missed", 0)} of {status.get("observed", 0)} missed')
-        mode = f'{self._title}   {status.get("mode") or "starting"}   '
+        mode = f'{_who(run)}{self._title}   {status.get("mode") or "starting"}   '
         return Group(Text(mode + ' '.join(status.get('reasons') or []), style='bold'), table)
 
     def end(self, run: RunData, problem: str) -> None:
         """Leave the outcome on the screen."""
-        self._live.update(Text(end_line(run, problem), style='green' if run.passed else 'red'))
+        self._tables[run.robot] = Group(Text(end_line(run, problem),
+                                             style='green' if run.passed else 'red'))
+        self._live.update(Group(*self._tables.values()))
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def _goal_table(run: RunData) -> str:
             + ''.join(rows) + '</table>')
 
 
-def _frames(run: RunData, most: int = 12) -> str:
+def _frames(run: RunData, whose: str, most: int = 12) -> str:
     """Camera pictures with what was perceived, evenly chosen where there are many."""
     there = [(index, path) for index, path in run.frames if index >= 0 and Path(path).is_file()]
     if not there:
@@ -57,8 +57,9 @@ def _frames(run: RunData, most: int = 12) -> str:
         f'<figure>{image(_jpeg(Path(path)), "camera picture", "jpeg")}'
         f'<figcaption>goal {index + 1}</figcaption></figure>'
         for index, path in (there[i] for i in chosen))
-    return section('What the camera saw', '<p class="sub">Camera pictures with the perceived '
-                    f'entities drawn in.</p><div class="frames">{pictures}</div>')
+    return section(f'{whose}What the camera saw',
+                   '<p class="sub">Camera pictures with the perceived entities drawn in.</p>'
+                   f'<div class="frames">{pictures}</div>')
 
 
 def _jpeg(path: Path, width: int = 800) -> bytes:
@@ -76,27 +77,32 @@ def _verdict(passed: bool) -> tuple[bool, str]:
     return passed, 'passed' if passed else 'not passed'
 
 
-def write_report(path: Path, run: RunData, polygon: np.ndarray, lidar_height: float,
+def write_report(path: Path, runs: Sequence[RunData], polygon: np.ndarray, lidar_height: float,
                  robot_height: float, command: str, settings: Mapping[str, str]) -> Path:
-    """Write the report of one episode to `path` and return it.
+    """Write the report of one episode, with a run for each robot, to `path` and return it.
 
     `polygon` (n, 2) m is the robot's footprint in base; the two heights (m) say which obstacles
     its lidar sees. `command` and `settings` are shown so that the episode can be driven again.
     """
-    world = run.world
+    world = runs[0].world
     subtitle = (f'World <code>{html.escape(world.family)}</code>, seed {world.seed}. '
                 f'Again: <code>{html.escape(command)}</code>')
-    body = f'<div class="cards">{_cards(run)}</div>' + section(
-        'Path', image(path_figure(run, polygon, lidar_height, robot_height),
-                       'driven path over the world')) + section('Goals', _goal_table(run))
-    body += _frames(run)
-    body += section('Latency', image(latency_figure(
-        run.done.get('latencies', []), run.done.get('stages_ms', {})), 'latency histogram'))
-    body += section('Over time', image(timeline_figure(run), 'speed and interventions'))
+    picture = image(path_figure(runs, polygon, lidar_height, robot_height),
+                    'driven path over the world')
+    body = section('Paths', picture) if len(runs) > 1 else ''
+    for run in runs:
+        whose = f'Robot {run.robot}: ' if run.robot else ''
+        body += f'<div class="cards">{_cards(run)}</div>'
+        body += section('Path', picture) if len(runs) == 1 else ''
+        body += section(f'{whose}Goals', _goal_table(run)) + _frames(run, whose)
+        body += section(f'{whose}Latency', image(latency_figure(
+            run.done.get('latencies', []), run.done.get('stages_ms', {})), 'latency histogram'))
+        body += section(f'{whose}Over time',
+                        image(timeline_figure(run), 'speed and interventions'))
     body += section('Environment', pairs({**settings, **versions()}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page('karpathy_control demo', _verdict(run.passed), subtitle, body),
-                    encoding='utf-8')
+    verdict = _verdict(all(run.passed for run in runs))
+    path.write_text(page('karpathy_control demo', verdict, subtitle, body), encoding='utf-8')
     return path
 
 

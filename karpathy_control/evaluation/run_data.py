@@ -42,6 +42,7 @@ class RunData:
     frames: list[tuple[int, str]] = field(default_factory=list)  # (goal index, path of a PNG)
     done: dict[str, Any] = field(default_factory=dict)  # the observer's last event
     seconds: float = 0.0  # wall time from the first goal to the last outcome
+    robot: str = ''  # its name, where it is one of several
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Add one event of the observer; unknown ones are left aside."""
@@ -105,9 +106,9 @@ def percentiles(values: Iterable[float]) -> dict[str, float]:
             'max': round(float(sample.max()), 3)}
 
 
-def combined(results: Mapping[int, Mapping[str, Any]], latencies: Iterable[float],
-             report: str) -> dict[str, Any]:
-    """One result over several seeds; `seeds` lists theirs."""
+def combined(results: Mapping[Any, Mapping[str, Any]], latencies: Iterable[float],
+             report: str, part: str = 'seed') -> dict[str, Any]:
+    """One result over several seeds, or of several robots; `seeds` or `robots` lists theirs."""
     total = {key: sum(int(result[key]) for result in results.values())
              for key in ('goals', 'reached', 'contacts', 'missed_observations', 'interventions')}
     return {
@@ -116,7 +117,7 @@ def combined(results: Mapping[int, Mapping[str, Any]], latencies: Iterable[float
         'latency_ms': percentiles(latencies),
         'missed_observations': total['missed_observations'],
         'interventions': total['interventions'], 'report': report,
-        'seeds': [{'seed': seed, **result} for seed, result in results.items()],
+        f'{part}s': [{part: name, **result} for name, result in results.items()],
     }
 
 

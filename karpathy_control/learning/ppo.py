@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ from rich.progress import track
 from rsl_rl.runners import OnPolicyRunner
 
 from karpathy_control.bringup.resources import find, share
-from karpathy_control.contracts.config import ConfigError, ControlConfig, PolicyConfig
+from karpathy_control.bringup.robots import load_profile, robot_of
+from karpathy_control.contracts.config import (
+    ConfigError,
+    ControlConfig,
+    PolicyConfig,
+    RobotConfig,
+)
+from karpathy_control.contracts.config.control import GateConfig
 from karpathy_control.evaluation.batched import compare
 from karpathy_control.evaluation.policies import guidance, reflex
 from karpathy_control.evaluation.suites import make_suite, report
@@ -36,7 +44,7 @@ from karpathy_control.learning.env import TRAINING_SEEDS, NavigationEnv
 from karpathy_control.learning.models import ActorModel, CriticModel
 from karpathy_control.policy.actor import save_actor
 from karpathy_control.worlds.bank import Bank, pack
-from karpathy_control.worlds.generators import generate
+from karpathy_control.worlds.generators import DISC, generate
 
 CHECKPOINT = 'checkpoint.safetensors'
 SAVE_EVERY = 10  # iterations
@@ -46,6 +54,7 @@ class Runner(OnPolicyRunner):
     """rsl_rl's runner with checkpoints that are not pickled, in one file that is replaced."""
 
     seed = 0
+    robot = ''  # name of the profile; empty: the default robot
     earlier_seconds = 0.0  # of the runs that this one goes on from
 
     @property
@@ -59,12 +68,17 @@ class Runner(OnPolicyRunner):
             Path(path).parent / CHECKPOINT,
             {'actor': self.alg.actor, 'critic': self.alg.critic}, self.alg.optimizer,
             {'iteration': self.current_learning_iteration, 'seed': self.seed,
+             'robot': self.robot,
              'steps': self.logger.tot_timesteps, 'seconds': self.seconds})
 
     def load(self, path: str, load_cfg: dict | None = None, strict: bool = True,
              map_location: str | None = None) -> dict:
         """Go on from a checkpoint; returns its meta data."""
         found = checkpoints.load(Path(path))
+        if found.meta.get('robot', '') != self.robot:
+            raise checkpoints.CheckpointError(
+                f'checkpoint {path}: trained for robot {found.meta.get("robot", "")!r}, not for '
+                f'{self.robot!r}; give that one as --robot, or start without --resume')
         self.alg.actor.load_state_dict(found.models['actor'], strict=strict)
         self.alg.critic.load_state_dict(found.models['critic'], strict=strict)
         self.alg.optimizer.load_state_dict(found.optimizer)
@@ -125,12 +139,20 @@ def commit() -> str:
     return 'unknown'
 
 
-def measure(weights: Path, episodes: int, seed: int) -> dict[str, Any]:
+def configs(robot: RobotConfig) -> tuple[ControlConfig, PolicyConfig]:
+    """Gate and policy of a robot, else by their defaults; the start disc reaches its corners."""
+    gate = GateConfig()
+    radius = max(gate.start_radius, robot.circumscribed_radius)
+    return (ControlConfig(robot=robot, gate=replace(gate, start_radius=radius)),
+            PolicyConfig(robot=robot))
+
+
+def measure(weights: Path, episodes: int, seed: int, robot: RobotConfig) -> dict[str, Any]:
     """Reflex and guidance on the same unseen worlds: what the card says of the weights."""
-    config = PolicyConfig()
+    control, config = configs(robot)
     suite = make_suite('generated', episodes, seed)
     found = compare(suite, {'reflex': reflex(weights, config.robot), 'guidance': guidance},
-                    ControlConfig(), config)
+                    control, config)
     return {'suite': suite.name, 'world': 'batched', 'worlds': len(suite.worlds),
             **{name: report(suite, results) for name, results in found.items()}}
 
@@ -147,6 +169,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=1_000_000, help='control steps in all')
     parser.add_argument('--envs', type=int, default=128, help='robots at once')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--robot', help='profile of the robot that learns, name or path; default: '
+                        'the default values of robot.*')
     parser.add_argument('--device', default='cpu', help='torch device of the learner')
     parser.add_argument('--config', default='train.yaml', help='training file, name or path')
     parser.add_argument('--run', type=Path, help='folder of checkpoint and TensorBoard logs; '
@@ -161,7 +185,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def train(args: argparse.Namespace, console: Console) -> Runner:
+def robot_from(profile: str | None, console: Console) -> tuple[str, RobotConfig]:
+    """Name and robot of a profile; without one the default robot, whose name is empty."""
+    if profile is None:
+        return '', RobotConfig()
+    found = load_profile(profile)
+    robot = robot_of(found, {})
+    if robot.circumscribed_radius > DISC:
+        console.print(f'{found.name}: its farthest corner is {robot.circumscribed_radius:.2f} m '
+                      f'away; the worlds of training have ways for {DISC:g} m, so it will not '
+                      'reach every goal')
+    return found.name, robot
+
+
+def train(args: argparse.Namespace, name: str, robot: RobotConfig, console: Console) -> Runner:
     """Train until the steps are done or Ctrl-C; either way the checkpoint is written."""
     training = load(find('config', args.config))
     device = check_device(args.device)
@@ -170,9 +207,9 @@ def train(args: argparse.Namespace, console: Console) -> Runner:
     folder: Path = args.run
     folder.mkdir(parents=True, exist_ok=True)
     env = NavigationEnv(make_bank(training, args.seed, console), args.envs, training,
-                        ControlConfig(), PolicyConfig(), args.seed, device)
+                        *configs(robot), args.seed, device)
     runner = Runner(env, runner_config(training, args.seed), str(folder), device)
-    runner.seed = args.seed
+    runner.seed, runner.robot = args.seed, name
     if args.resume:
         meta = runner.load(str(folder / CHECKPOINT))
         console.print(f'resumed at iteration {meta["iteration"]}, {meta["steps"]} steps')
@@ -198,7 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     started = time.monotonic()
     try:
-        runner = train(args, console)
+        name, robot = robot_from(args.robot, console)
+        runner = train(args, name, robot, console)
     except KeyboardInterrupt:
         return 130
     except (ConfigError, checkpoints.CheckpointError, FileNotFoundError, ValueError) as error:
@@ -210,9 +248,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     weights = args.run / 'actor.safetensors'
     details = (command.strip(), args.seed, commit())
     save_actor(actor, weights, *details, {})
-    metrics = measure(weights, args.episodes, args.seed)
+    metrics = measure(weights, args.episodes, args.seed, robot)
     metrics |= {'steps': runner.logger.tot_timesteps,
-                'training_seconds': round(runner.seconds, 1)}
+                'training_seconds': round(runner.seconds, 1), 'robot': name or 'default'}
     save_actor(actor, weights, *details, metrics)
     installed = worth_shipping(metrics)
     target = (args.out or share() / 'weights') / weights.name

@@ -19,8 +19,9 @@ from rclpy.task import Future
 
 from karpathy_control.bags.recording import MB, BagWriter, Offered, definition
 from karpathy_control.bringup.dds import own_ports
+from karpathy_control.bringup.robots import load_profile, tool_arguments
 from karpathy_control.contracts.config import ConfigError
-from karpathy_control.contracts.interfaces import Qos, Topic
+from karpathy_control.contracts.interfaces import Qos, Topic, type_of
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import EXIT_REFUSED, asked_to_end, executor
 
@@ -32,20 +33,23 @@ EXIT_FULL = 1  # the disk was
 class BagRecorder(Node):
     """Hears topics of the interface table and hands their bytes to the bag."""
 
-    def __init__(self, bag: BagWriter, rows: Sequence[Topic], seconds: float) -> None:
+    def __init__(self, bag: BagWriter, rows: Sequence[Topic], stamped: bool, seconds: float
+                 ) -> None:
+        """`stamped`: whether the robot's commands are TwistStamped, else Twist."""
         super().__init__('recorder')
         self.finished: Future[str] = Future()  # empty, or why it could not go on
         self._bag = bag
         self._end = time.monotonic() + seconds
         for row in rows:
-            definition(row.type)  # not when the first message comes
+            kind = type_of(row.name, stamped)
+            definition(kind)  # not when the first message comes
             qos = profile(row.qos)
             qos.depth = 1 if row.qos is Qos.LATCHED else DEPTH
             offered = Offered(qos.reliability == ReliabilityPolicy.RELIABLE,
                               qos.durability == DurabilityPolicy.TRANSIENT_LOCAL, qos.depth)
             name = self.resolve_topic_name(row.name)
-            self.create_subscription(message_type(row.type), row.name,
-                                     self._keeper(name, row.type, offered), qos, raw=True)
+            self.create_subscription(message_type(kind), row.name,
+                                     self._keeper(name, kind, offered), qos, raw=True)
         self.create_timer(FLUSH, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def finish(self, why: str = '') -> None:
@@ -85,17 +89,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--most-mb', type=int, required=True)
     parser.add_argument('--file-mb', type=int, required=True)
     parser.add_argument('--namespace', required=True)
+    parser.add_argument('--robot', required=True)
     a = parser.parse_args(argv)
     try:
+        robot = load_profile(a.robot)
         rows = [topic(name) for name in a.topics.split(',')]
         bag = BagWriter(a.out, a.most_mb * MB, a.file_mb * MB)
     except (ConfigError, KeyError, OSError) as error:
         print(f'record: {error}', file=sys.stderr)
         return EXIT_REFUSED
-    names = ['--ros-args', '-r', f'__ns:={a.namespace}'] if a.namespace else []
-    rclpy.init(args=['recorder', *names], signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=['recorder', *tool_arguments(robot, a.namespace)],
+               signal_handler_options=SignalHandlerOptions.NO)
     with own_ports():
-        node = BagRecorder(bag, rows, a.seconds)
+        node = BagRecorder(bag, rows, robot.stamped_cmd_vel, a.seconds)
 
     asked_to_end().add_done_callback(lambda asked: node.finish())
     print(f'recording {len(rows)} topics to {a.out}', flush=True)

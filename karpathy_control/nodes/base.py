@@ -16,6 +16,7 @@ from rclpy.publisher import Publisher
 
 from karpathy_control.contracts.card import WeightsError
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.interfaces import prefixed, status_name
 from karpathy_control.nodes.convert import FrameGuard, InvalidMessage
 from karpathy_control.nodes.journaling import NodeJournal
 from karpathy_control.nodes.params import NodeParameters
@@ -101,6 +102,10 @@ class LoopNode(LifecycleNode, Generic[T]):
         """Whether all is well, a summary, and values for /diagnostics."""
         return True, 'active' if self.active else 'inactive', {}
 
+    def stage_logs(self) -> list[tuple[str, StageLog]]:
+        """Namespace and stages of each robot that the node serves: a status for each."""
+        return [(self.get_namespace(), self.stages)]
+
     # -- services to subclasses ---------------------------------------------------------------
 
     @property
@@ -117,10 +122,14 @@ class LoopNode(LifecycleNode, Generic[T]):
         """The node clock in ns."""
         return int(self.get_clock().now().nanoseconds)
 
-    def publisher(self, name: str) -> Publisher:
-        """A lifecycle publisher of a row of the interface table: silent while inactive."""
+    def publisher(self, name: str, below: str = '') -> Publisher:
+        """A lifecycle publisher of a row of the interface table: silent while inactive.
+
+        `below` is the namespace of the robot that it is of, seen from that of this node.
+        """
         row = topic(name)
-        return self.create_lifecycle_publisher(message_type(row.type), name, profile(row.qos))
+        return self.create_lifecycle_publisher(message_type(row.type), prefixed(below, name),
+                                               profile(row.qos))
 
     def writers(self, name: str) -> int:
         """How many publish a topic, whatever it is mapped to."""
@@ -132,10 +141,11 @@ class LoopNode(LifecycleNode, Generic[T]):
         return self.create_publisher(message_type(type_name or row.type), name, profile(row.qos))
 
     def listen(self, name: str, handler: Callable[[Any, int], None], *, always: bool = False,
-               type_name: str = '') -> None:
+               type_name: str = '', below: str = '') -> None:
         """Subscribe to a row of the table; the handler gets the message and its receipt (ns).
 
-        A message that fails its checks is counted and logged, never raised into the executor.
+        `below` as for `publisher`. A message that fails its checks is counted and logged, never
+        raised into the executor.
         What a robot sends must stay in one frame: its pose is a parameter, so data from another
         would be put in the wrong place.
         """
@@ -154,8 +164,8 @@ class LoopNode(LifecycleNode, Generic[T]):
             except InvalidMessage as error:
                 self.on_invalid(name, str(error))
 
-        self.create_subscription(message_type(type_name or row.type), name, callback,
-                                 profile(row.qos))
+        self.create_subscription(message_type(type_name or row.type), prefixed(below, name),
+                                 callback, profile(row.qos))
 
     def on_invalid(self, source: str, text: str) -> None:
         """Count and report a refused message."""
@@ -245,16 +255,19 @@ class LoopNode(LifecycleNode, Generic[T]):
         return result
 
     def _publish_diagnostics(self) -> None:
-        healthy, summary, values = self.diagnostics()
-        status = DiagnosticStatus(name=self.get_name(), hardware_id=self.get_namespace(),
-                                  message=self._why or summary)
-        status.level = DiagnosticStatus.OK if healthy and not self._why else DiagnosticStatus.WARN
-        values = {**values, **self.stages.drain(),
-                  **{f'invalid.{source}': str(n) for source, n in self.invalid.items()}}
-        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-        message = DiagnosticArray(status=[status])
+        message = DiagnosticArray(status=[self._status(*own) for own in self.stage_logs()])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _status(self, namespace: str, stages: StageLog) -> DiagnosticStatus:
+        healthy, summary, values = self.diagnostics()
+        status = DiagnosticStatus(name=status_name(namespace, self.get_name()),
+                                  hardware_id=namespace, message=self._why or summary)
+        status.level = DiagnosticStatus.OK if healthy and not self._why else DiagnosticStatus.WARN
+        values = {**values, **stages.drain(),
+                  **{f'invalid.{source}': str(n) for source, n in self.invalid.items()}}
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        return status
 
 
 def finite(*values: float) -> bool:

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from karpathy_control.contracts.config import BaseGuardConfig
+from karpathy_control.contracts.interfaces import type_of
 from karpathy_control.contracts.types import Command
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import LoopNode, steady
@@ -27,7 +28,7 @@ class BaseGuardNode(LoopNode[BaseGuardConfig]):
 
     def build(self) -> None:
         """Create the way through and the watchdog."""
-        kind = 'geometry_msgs/msg/' + ('TwistStamped' if self.config.stamped_cmd_vel else 'Twist')
+        kind = type_of('cmd_vel', self.config.stamped_cmd_vel)
         self._out = self.plain_publisher('base/cmd_vel', kind)
         self._heard = 0
         self._trips = 0

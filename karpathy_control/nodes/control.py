@@ -8,6 +8,7 @@ shutting down, it still publishes zero.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -18,6 +19,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from karpathy_control.bringup.resources import find, log_folder
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.geometry import from_frame, rotation_rpy
+from karpathy_control.contracts.interfaces import status_name, type_of
 from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.contracts.types import Action, Command, Pose2, State
 from karpathy_control.control.audit import AuditLog
@@ -37,7 +39,6 @@ _DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
 # A topic that each node publishes for as long as it lives.
 _ALIVE = {'sensor': 'observation/goal', 'perception': 'perception/entities',
           'policy': 'policy/action'}
-_TWIST = {True: 'geometry_msgs/msg/TwistStamped', False: 'geometry_msgs/msg/Twist'}
 
 
 class ControlNode(LoopNode[ControlConfig]):
@@ -48,21 +49,23 @@ class ControlNode(LoopNode[ControlConfig]):
 
     def __init__(self) -> None:
         super().__init__()
-        twist = _TWIST[self.config.stamped_cmd_vel]
+        twist = type_of('cmd_vel', self.config.stamped_cmd_vel)
         # Made here and plain, so that zero goes out in every lifecycle state.
         self._command = self.plain_publisher('cmd_vel', twist)
         self._state = self.plain_publisher('control/state')
         self._decision: Decision | None = None
         self._odom: State | None = None
+        self._idle_reason = Reason.NOT_ACTIVE  # while there is no decision
         self._tick_timer = self.steady_timer(TICK, self._tick)
         self.steady_timer(STATE_PERIOD, self._publish_state)
 
     def build(self) -> None:
         """Create controller, publishers, subscriptions and services."""
-        robot, twist = self.config.robot, _TWIST[self.config.stamped_cmd_vel]
+        robot = self.config.robot
+        twist = type_of('cmd_vel_teleop', self.config.stamped_cmd_vel)
         rules = load_rules(find('config', self.config.rules)) if self.config.rules else EMPTY
         self._controller = Controller(self.config, rules)
-        self._controller.warm_up()
+        self._warm_up()
         self._frames = FrameResolver(self, robot.odom_frame, robot.base_frame)
         self._imu_rotation = rotation_rpy(*robot.imu_pose[3:])
         self._goal: tuple[float, float] | None = None
@@ -87,6 +90,17 @@ class ControlNode(LoopNode[ControlConfig]):
         self.create_service(Trigger, 'reset_emergency_stop', self._reset_emergency_stop)
         self.steady_timer(MARKER_PERIOD, self._publish_markers)
         self.steady_timer(COMMANDER_PERIOD, self._count_commanders)
+
+    def _warm_up(self) -> None:
+        """Load or compile the kernels, and meanwhile go on to say zero, and why."""
+        with ThreadPoolExecutor(1) as aside:
+            ready = aside.submit(self._controller.warm_up)
+            self._idle_reason = Reason.COMPILING
+            while wait([ready], STATE_PERIOD).not_done:
+                self._tick()
+                self._publish_state()
+            self._idle_reason = Reason.NOT_ACTIVE
+            ready.result()
 
     def activated(self) -> None:
         """Begin the log of decisions."""
@@ -214,14 +228,15 @@ class ControlNode(LoopNode[ControlConfig]):
     def _publish_state(self) -> None:
         d = self._decision
         mode = d.mode if d else Mode.INACTIVE
-        reasons = d.reasons if d else (Reason.NOT_ACTIVE,)
+        reasons = d.reasons if d else (self._idle_reason,)
         level = (DiagnosticStatus.ERROR if mode in _STOPPED else
                  DiagnosticStatus.WARN if mode in _DEGRADED else DiagnosticStatus.OK)
         values = {'reasons': ' '.join(r.value for r in reasons),
                   'command': f'{d.command.v:.3f} {d.command.w:.3f}' if d else '0 0',
                   'stamp': str(d.stamp if d else 0), **(d.values if d else {})}
-        status = DiagnosticStatus(level=level, name=self.get_name(), message=mode.value,
-                                  hardware_id=self.get_namespace())
+        namespace = self.get_namespace()
+        status = DiagnosticStatus(level=level, name=status_name(namespace, self.get_name()),
+                                  message=mode.value, hardware_id=namespace)
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         self._state.publish(status)
 

@@ -39,6 +39,7 @@ from rclpy.task import Future
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from karpathy_control.contracts.interfaces import node_of
 from karpathy_control.contracts.types import Command
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.latency import LatencyBook, summary
@@ -112,7 +113,7 @@ class Observer(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {item.key: item.value for item in status.values}
-            self._book.add(status.name, values.get('stages', ''))
+            self._book.add(node_of(status.name, self.get_namespace()), values.get('stages', ''))
 
     def _on_state(self, message: DiagnosticStatus) -> None:
         self._mode, self._heard = message.message, time.monotonic()

@@ -58,6 +58,9 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         self._runtime = PerceptionRuntime(weights, config, load_network(motion))
         self._runtime.warm_up()
         self.journal = NodeJournal(self, weights_sha256(weights, motion), behind=SEND_PERIOD)
+        if self._runtime.novelty.problem:  # it drives on, but nothing strange is noticed
+            self.get_logger().warning(f'no out-of-distribution score: '
+                                      f'{self._runtime.novelty.problem}')
         self._extras: dict[str, float] = {}
         self._entities = self.publisher('perception/entities')
         self._relations = self.publisher('perception/relations')
@@ -99,11 +102,16 @@ class PerceptionNode(JoinedNode[PerceptionConfig]):
         self.journal.after_set(stamp, self._runtime.state)
 
     def diagnostics(self) -> tuple[bool, str, dict[str, str]]:
-        """Scores of the encoder and incomplete sets."""
+        """Scores of the encoder and incomplete sets; why there is no score where there is none."""
         healthy, summary, values = super().diagnostics()
-        scores = self._extras if hasattr(self, '_extras') else {}
-        return healthy, summary, {
-            **values, **{name: f'{value:.4g}' for name, value in scores.items()}}
+        if not hasattr(self, '_extras'):
+            return healthy, summary, values
+        values |= {name: f'{value:.4g}' for name, value in self._extras.items()}
+        problem = self._runtime.novelty.problem
+        if problem and healthy:
+            return False, 'active without an out-of-distribution score', {
+                **values, 'ood_problem': problem}
+        return healthy, summary, values
 
 
 def main() -> int:

@@ -17,7 +17,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
-from karpathy_control.contracts.interfaces import TOPICS
+from karpathy_control.bringup.robots import load_profile, tool_arguments
+from karpathy_control.contracts.interfaces import TOPICS, type_of
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import executor
@@ -26,8 +27,8 @@ from karpathy_control.nodes.spin import executor
 class Probe(Node):
     """Counts messages by topic; optionally sends a goal and measures how far the robot goes."""
 
-    def __init__(self, seconds: float, patience: float,
-                 goal: tuple[float, float] | None) -> None:
+    def __init__(self, seconds: float, patience: float, goal: tuple[float, float] | None,
+                 stamped: bool) -> None:
         super().__init__('probe')
         self.finished: Future[None] = Future()
         self.counts = {row.name: 0 for row in TOPICS}
@@ -38,8 +39,8 @@ class Probe(Node):
         self._first: Any = None
         self._last: Any = None
         for row in TOPICS:
-            self.create_subscription(message_type(row.type), row.name, self._counter(row.name),
-                                     profile(row.qos))
+            self.create_subscription(message_type(type_of(row.name, stamped)), row.name,
+                                     self._counter(row.name), profile(row.qos))
         row = topic('goal_pose')
         self._goal_out = self.create_publisher(message_type(row.type), row.name, profile(row.qos))
         self.create_timer(0.5, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -76,13 +77,17 @@ def main() -> int:
     parser.add_argument('--patience', type=float, default=10.0,
                         help='seconds to wait for the first message')
     parser.add_argument('--goal', help='"x,y" in odom')
+    parser.add_argument('--namespace', default='', help='of the robot: absolute, or empty')
+    parser.add_argument('--robot', default='jackal', help='profile, for its topic names and the '
+                        'type of its commands')
     arguments = parser.parse_args()
     goal = None
     if arguments.goal:
         x, y = (float(v) for v in arguments.goal.split(','))
         goal = (x, y)
-    rclpy.init(args=sys.argv[:1])
-    node = Probe(arguments.seconds, arguments.patience, goal)
+    robot = load_profile(arguments.robot)
+    rclpy.init(args=[sys.argv[0], *tool_arguments(robot, arguments.namespace)])
+    node = Probe(arguments.seconds, arguments.patience, goal, robot.stamped_cmd_vel)
     spinner = executor()
     spinner.add_node(node)
     try:

@@ -24,7 +24,9 @@ from rclpy.task import Future
 from karpathy_control.bags.reading import read_bag
 from karpathy_control.bringup.dds import own_ports
 from karpathy_control.bringup.environment import bound
+from karpathy_control.bringup.robots import RobotProfile, load_profile, tool_arguments, topic_of
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.interfaces import node_of, type_of
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.qos import message_type, profile, topic
 from karpathy_control.nodes.spin import EXIT_REFUSED, asked_to_end, executor
@@ -48,8 +50,9 @@ STAMPED = ('odom', 'camera/image_raw', 'observation/scan')
 class Drawing:
     """Turns messages of the loop, by topic, into what the viewer shows."""
 
-    def __init__(self, stream: rr.RecordingStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: rr.RecordingStream, namespace: str = '') -> None:
+        """`namespace` ('' or absolute) is that of the robot: /diagnostics has all of them."""
+        self._stream, self._namespace = stream, namespace
         self._time = 0  # ns: the newest stamp, which those without one share
         self._dated: bool | None = None
         self._drawn: dict[str, int] = {}
@@ -137,22 +140,24 @@ class Drawing:
     def _diagnostics(self, message: Any) -> scene.Logs:
         logs: scene.Logs = []
         for status in message.status:
+            node = node_of(status.name, self._namespace)
             for item in status.values:
-                if item.key == 'stage_ms.p50':
-                    logs += scene.latency(status.name.rpartition('/')[2], float(item.value))
+                if node and item.key == 'stage_ms.p50':
+                    logs += scene.latency(node, float(item.value))
         return logs
 
 
 class Viewer(Node):
     """Hears the loop and draws it."""
 
-    def __init__(self, drawing: Drawing, seconds: float) -> None:
+    def __init__(self, drawing: Drawing, stamped: bool, seconds: float) -> None:
+        """`stamped`: whether the robot's commands are TwistStamped, else Twist."""
         super().__init__('viewer')
         self.finished: Future[None] = Future()
         self._end = time.monotonic() + seconds
         for name in drawing.topics:
             row = topic(name)
-            self.create_subscription(message_type(row.type), name,
+            self.create_subscription(message_type(type_of(name, stamped)), name,
                                      lambda message, name=name: drawing.draw(name, message),
                                      profile(row.qos))
         self.create_timer(0.5, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -167,17 +172,16 @@ class Viewer(Node):
             self.finish()
 
 
-def show_bag(drawing: Drawing, folder: Path, namespace: str) -> None:
-    """Draw every message of a bag that is of a known topic.
+def show_bag(drawing: Drawing, folder: Path, robot: RobotProfile, namespace: str) -> None:
+    """Draw every message of a bag that is of a topic of the robot.
 
     Raises ConfigError where there is none, naming the topics that there are.
     """
-    known = {name if name.startswith('/') else f'{namespace}/{name}': name
-             for name in drawing.topics}
+    known = {topic_of(robot, namespace, name): name for name in drawing.topics}
     others = set()
     for message in read_bag(folder):
         name = known.get(message.topic)
-        if name is None or topic(name).type != message.type:
+        if name is None or message.type not in (type_of(name, True), type_of(name, False)):
             others.add(message.topic)
             continue
         drawing.draw(name, deserialize_message(message.data, message_type(message.type)))
@@ -195,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--port', type=int, required=True)
     parser.add_argument('--memory', required=True)
     parser.add_argument('--namespace', required=True)
+    parser.add_argument('--robot', required=True)
     parser.add_argument('--seconds', type=float, required=True)
     parser.add_argument('--no-page', action='store_true')
     a = parser.parse_args(argv)
@@ -206,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(a: argparse.Namespace) -> int:
+    robot = load_profile(a.robot)
     asked = asked_to_end()
     stream = rr.RecordingStream(APPLICATION)
     with contextlib.ExitStack() as stack:
@@ -216,28 +222,29 @@ def _run(a: argparse.Namespace) -> int:
             sinks.append(rr.GrpcSink(page.stream))
             url = page.url
         stream.set_sinks(*sinks, default_blueprint=scene.blueprint())
-        drawing = Drawing(stream)
+        drawing = Drawing(stream, a.namespace)
         if url:
             print(f'open {url} (Ctrl-C ends)', flush=True)
         if a.bag is not None:
-            show_bag(drawing, a.bag, a.namespace)
+            show_bag(drawing, a.bag, robot, a.namespace)
             stream.flush()
             end = time.monotonic() + (a.seconds if url else 0.0)
             while not asked.done() and time.monotonic() < end:
                 time.sleep(0.1)
         else:
-            _live(drawing, a, asked)
+            _live(drawing, a, robot, asked)
         stream.flush()
     print(json.dumps({'drawn': drawing.drawn, 'refused': drawing.refused, 'page': url,
                       'save': str(a.save or '')}))
     return 0
 
 
-def _live(drawing: Drawing, a: argparse.Namespace, asked: Future[None]) -> None:
-    names = ['--ros-args', '-r', f'__ns:={a.namespace}'] if a.namespace else []
-    rclpy.init(args=['viewer', *names], signal_handler_options=SignalHandlerOptions.NO)
+def _live(drawing: Drawing, a: argparse.Namespace, robot: RobotProfile, asked: Future[None]
+          ) -> None:
+    rclpy.init(args=['viewer', *tool_arguments(robot, a.namespace)],
+               signal_handler_options=SignalHandlerOptions.NO)
     with own_ports():
-        node = Viewer(drawing, a.seconds)
+        node = Viewer(drawing, robot.stamped_cmd_vel, a.seconds)
     asked.add_done_callback(lambda future: node.finish())
     spinner = executor()
     spinner.add_node(node)

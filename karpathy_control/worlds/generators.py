@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -247,7 +247,7 @@ def _attempt(family: str, seed: int, rng: Generator) -> World | None:
     space = FreeSpace.of(draft.bounds, draft.cylinders, draft.boxes)
     # outside of the walls the grid ends, so only the arena itself can be a region
     region = space.reachable(DISC)
-    stops = _stops(rng, space, region, (region,))
+    stops = draw_stops(rng, space, region, (region,))
     if stops is None:
         return None
     movers = _movers(rng, space, region, stops) if family == 'moving' else ()
@@ -270,7 +270,7 @@ def _field(seed: int, rng: Generator) -> World:
         space = FreeSpace.of(draft.bounds, draft.cylinders, draft.boxes, FIELD_GRID)
         region = space.reachable(field.DISC - FIELD_GRID)
         beyond = 0.5 * field.LENGTH + field.RADIUS
-        stops = _stops(rng, space, region,
+        stops = draw_stops(rng, space, region,
                        (region & (space.x < -beyond), region & (space.x > beyond)))
         if stops is not None:
             return draft.world('field', seed, stops)
@@ -299,8 +299,9 @@ def _choose(rng: Generator, space: FreeSpace, allowed: np.ndarray
     return float(space.x[column]), float(space.y[row])
 
 
-def _stops(rng: Generator, space: FreeSpace, region: np.ndarray, ends: tuple[np.ndarray, ...]
-           ) -> tuple[tuple[float, float], ...] | None:
+def draw_stops(rng: Generator, space: FreeSpace, region: np.ndarray,
+               ends: tuple[np.ndarray, ...]
+               ) -> tuple[tuple[float, float], ...] | None:
     """A start and goals one after another, or None where the layout has no such chain.
 
     They lie in the `ends` of the region in turn.
@@ -357,7 +358,16 @@ def _movers(rng: Generator, space: FreeSpace, region: np.ndarray,
     return tuple(movers) if len(movers) >= 2 else None
 
 
-def _sample(corners: list[tuple[float, float]]) -> np.ndarray:
+def lane_clearance(movers: Iterable[Mover]) -> np.ndarray:
+    """Points along the lanes of movers and the room that each takes there.
+
+    Shape: (n, 3) m: x, y, distance from the lane to where something else may stand.
+    """
+    return np.array([(x, y, mover.radius + MOVER_PASSAGE) for mover in movers
+                     for x, y in _sample([key[1:] for key in mover.keyframes])]).reshape(-1, 3)
+
+
+def _sample(corners: Sequence[tuple[float, float]]) -> np.ndarray:
     """Points every 0.1 m along a closed polyline. Shape: (n, 2) m."""
     points = np.array([*corners, corners[0]])
     pieces = [np.linspace(a, b, max(2, math.ceil(float(np.linalg.norm(b - a)) / 0.1)))

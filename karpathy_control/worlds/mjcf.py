@@ -1,4 +1,4 @@
-"""A world and a robot as one MuJoCo model."""
+"""A world and the robots in it as one MuJoCo model."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import math
 
 import mujoco
 
+from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.config.sim import MAX_ROBOTS
 from karpathy_control.contracts.world import World
 from karpathy_control.worlds.robot import BASE_FRAME, RobotDescription
 
 WORLD_GROUP = 0  # geom group of floor and obstacles: what rays see
-ROBOT_GROUP = 3  # geom group of the robot: rays pass through it
+# Geom group of each robot, the first one's first: its own rays pass through it, those of the
+# others do not. MuJoCo has six groups.
+ROBOT_GROUPS = (3, 1, 2, 4, 5)[:MAX_ROBOTS]
 FLOOR = 'floor'
 MOTOR_GAIN = 16.0  # N m s/rad: the base follows its speed target within about 40 ms
 MOTOR_TORQUE = 12.0  # N m per wheel, above what the tyres can carry
@@ -33,36 +37,55 @@ def person_name(index: int) -> str:
     return f'person_{index}'
 
 
-def build_model(world: World, robot: RobotDescription, step: float) -> mujoco.MjModel:
+def robot_prefix(index: int) -> str:
+    """What the names of a robot's bodies, joints, actuators and sensors begin with."""
+    return '' if index == 0 else f'robot_{index}/'
+
+
+def build_model(world: World, robot: RobotDescription, step: float, count: int = 1
+                ) -> mujoco.MjModel:
     """Compile the physics of `build_spec`."""
-    return build_spec(world, robot, step).compile()
+    return build_spec(world, robot, step, count).compile()
 
 
-def build_spec(world: World, robot: RobotDescription, step: float) -> mujoco.MjSpec:
-    """Describe the physics. The robot is a free body; movers and people are mocap bodies.
+def build_spec(world: World, robot: RobotDescription, step: float, count: int = 1
+                ) -> mujoco.MjSpec:
+    """Describe the physics: `count` robots of one kind are free, movers and people mocap bodies.
 
-    Actuators are velocity servos in the order of `robot.wheel_joints`. Sensor data, in order:
-    gyro (3) and accelerometer (3) in imu_link, then the robot's contacts with anything and those
-    with the floor.
+    Actuators are velocity servos in the order of `robot.wheel_joints`. Sensors of each robot:
+    `gyro` and `accelerometer` in imu_link, `contacts` with anything and `floor_contacts`. Names
+    begin with `robot_prefix`. Raises ConfigError for a `count` that the world cannot hold.
     """
-    spec = mujoco.MjSpec.from_string(robot.urdf)
+    if not 1 <= count <= MAX_ROBOTS:
+        raise ConfigError(f'{count} robots in one world; it takes 1 to {MAX_ROBOTS}')
+    spec = _robot_spec(robot, ROBOT_GROUPS[0])
     spec.modelname = f'{robot.name}_{world.family}_{world.seed}'
-    spec.compiler.fusestatic = False
-    spec.compiler.autolimits = True
     spec.option.timestep = step
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = TYRE_STIFFNESS
-    _add_drive(spec, robot)
+    for index in range(1, count):
+        spec.attach(_robot_spec(robot, ROBOT_GROUPS[index]), prefix=robot_prefix(index),
+                    frame=spec.worldbody.add_frame())
     _add_floor(spec, world)
     _add_obstacles(spec, world)
-    _add_contact_counts(spec)
+    for index in range(count):
+        _add_contact_counts(spec, robot_prefix(index))
     return spec
 
 
-def _add_drive(spec: mujoco.MjSpec, robot: RobotDescription) -> None:
+def _robot_spec(robot: RobotDescription, group: int) -> mujoco.MjSpec:
+    """One robot as a free body with its motors and its IMU."""
+    spec = mujoco.MjSpec.from_string(robot.urdf)
+    spec.compiler.fusestatic = False
+    spec.compiler.autolimits = True
+    _add_drive(spec, robot, group)
+    return spec
+
+
+def _add_drive(spec: mujoco.MjSpec, robot: RobotDescription, group: int) -> None:
     for geom in spec.geoms:  # nothing but the robot so far
-        geom.group = ROBOT_GROUP
+        geom.group = group
         geom.friction[0] = OBSTACLE_FRICTION
     spec.body(BASE_FRAME).add_freejoint(name='base')
     for name in robot.wheel_joints:
@@ -111,13 +134,13 @@ def _add_obstacles(spec: mujoco.MjSpec, world: World) -> None:
                       size=[radius, 0.5 * top, 0.0], friction=friction)
 
 
-def _add_contact_counts(spec: mujoco.MjSpec) -> None:
+def _add_contact_counts(spec: mujoco.MjSpec, prefix: str) -> None:
     """Count contacts in the engine: reading its contact list from Python costs half a step."""
     found = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
     for name, other in (('contacts', None), ('floor_contacts', FLOOR)):
-        sensor = spec.add_sensor(name=name, type=mujoco.mjtSensor.mjSENS_CONTACT,
-                                 objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=BASE_FRAME,
-                                 intprm=[found, 0, 1])
+        sensor = spec.add_sensor(name=prefix + name, type=mujoco.mjtSensor.mjSENS_CONTACT,
+                                 objtype=mujoco.mjtObj.mjOBJ_XBODY,
+                                 objname=prefix + BASE_FRAME, intprm=[found, 0, 1])
         if other is not None:
             sensor.reftype = mujoco.mjtObj.mjOBJ_GEOM
             sensor.refname = other

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from karpathy_control.contracts.config.sim import CameraConfig, LidarConfig
 from karpathy_control.contracts.types import CameraModel, RawDepth, RawImage, RawScan
-from karpathy_control.worlds.mjcf import FLOOR, WORLD_GROUP
+from karpathy_control.worlds.mjcf import FLOOR, ROBOT_GROUPS, WORLD_GROUP
 
 CAMERA_RANGE = 20.0  # m, farther is sky in colour
 DEPTH_RANGE = 10.0  # m, farther is +Inf (REP-118)
@@ -24,16 +24,20 @@ Array = NDArray[np.float64]
 
 
 class RayCaster:
-    """Rays from one point against floor and obstacles; the robot's own geoms are left out."""
+    """Rays from one point against floor, obstacles and the other robots.
 
-    def __init__(self, model: mujoco.MjModel, count: int) -> None:
+    The robot's own geoms, which are those of `own_group`, are left out.
+    """
+
+    def __init__(self, model: mujoco.MjModel, count: int, own_group: int) -> None:
         self._model = model
         self.count = count
         self.distance = np.empty(count)
         self.geom = np.empty(count, dtype=np.int32)
         self.normal = np.empty(3 * count)
         self._groups = np.zeros(6, dtype=np.uint8)
-        self._groups[WORLD_GROUP] = 1
+        self._groups[[WORLD_GROUP, *ROBOT_GROUPS]] = 1
+        self._groups[own_group] = 0
 
     def cast(self, data: mujoco.MjData, origin: Array, rays: Array, cutoff: float,
              normals: bool = False) -> None:
@@ -46,7 +50,8 @@ class RayCaster:
 class Lidar:
     """A planar scanner; REP-117: -Inf too close, +Inf no return."""
 
-    def __init__(self, model: mujoco.MjModel, config: LidarConfig, rng: Generator) -> None:
+    def __init__(self, model: mujoco.MjModel, config: LidarConfig, rng: Generator,
+                 own_group: int) -> None:
         full_circle = config.fov > 2.0 * math.pi - 1e-3
         self.angle_increment = config.fov / (config.beams if full_circle else config.beams - 1)
         self.angle_min = -0.5 * config.fov
@@ -54,7 +59,7 @@ class Lidar:
         self._rays = np.stack((np.cos(angle), np.sin(angle), np.zeros_like(angle)), 1)
         self._config = config
         self._rng = rng
-        self._caster = RayCaster(model, config.beams)
+        self._caster = RayCaster(model, config.beams, own_group)
 
     def scan(self, data: mujoco.MjData, position: Array, rotation: Array, stamp: int) -> RawScan:
         """One scan from a pose in the world. Rotation: (3, 3), world <- lidar."""
@@ -71,7 +76,9 @@ class Lidar:
 class Camera:
     """A pinhole RGB-D camera: palette colours, one distant light, a chequered floor."""
 
-    def __init__(self, model: mujoco.MjModel, config: CameraConfig, rng: Generator) -> None:
+    def __init__(self, model: mujoco.MjModel, config: CameraConfig, rng: Generator,
+                 paint: Generator, own_group: int) -> None:
+        """`paint` draws the look of the world, `rng` the noise; they may be one."""
         focal = 0.5 * config.width / math.tan(0.5 * config.hfov)
         # the centre of pixel (u, v) is at (u, v), as in OpenCV
         self.model = CameraModel(config.width, config.height, focal, focal,
@@ -82,15 +89,14 @@ class Camera:
         self._rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
         self._config = config
         self._rng = rng
-        self._caster = RayCaster(model, len(rays))
+        self._caster = RayCaster(model, len(rays), own_group)
         self._floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, FLOOR)
-        self._paint(model)
+        self._paint(model, paint)
         self._pixel_noise = (PIXEL_NOISE * rng.standard_normal((NOISE_BANK, 3 * len(rays) // 8))
                              ).astype(np.float32).ravel()
 
-    def _paint(self, model: mujoco.MjModel) -> None:
+    def _paint(self, model: mujoco.MjModel, rng: Generator) -> None:
         """Draw colours and light. `_palette` row 0 is the sky (geom -1), row 1 geom 0."""
-        rng = self._rng
         self._palette = np.empty((model.ngeom + 1, 3), dtype=np.float32)
         wall = 0.45 + 0.4 * rng.random() + 0.05 * rng.standard_normal(3)
         for geom in range(model.ngeom):

@@ -7,6 +7,7 @@ import pytest
 
 from karpathy_control.bringup import doctor
 from karpathy_control.bringup.plan import enclave
+from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.card import write_card
 
 
@@ -29,6 +30,28 @@ def test_tampered_and_missing_weights_are_found(weights, tmp_path):
     assert not found.ok and 'sha256' in found.detail
     assert 'karpathy-control train policy' in found.cure
     assert not doctor.check_weights('encoder', str(tmp_path / 'none.safetensors')).ok
+
+
+def test_a_robot_that_nobody_measured_is_found():
+    found = doctor.check_robot('generic')
+    assert not found.ok and 'is no measurement' in found.detail and found.cure
+    assert doctor.check_robot('jackal').ok
+
+
+def test_an_encoder_without_its_statistics_is_found(tmp_path):
+    assert doctor.check_novelty('encoder.safetensors').ok
+    shipped = share() / 'weights' / 'encoder.safetensors'
+    own = tmp_path / 'encoder.safetensors'
+    own.write_bytes(shipped.read_bytes())
+    found = doctor.check_novelty(str(own))
+    assert not found.ok and 'encoder.ood.safetensors: no such file' in found.detail
+    assert found.cure == f'karpathy-control train novelty --weights {own}'
+    beside = tmp_path / 'encoder.ood.safetensors'
+    beside.write_bytes((share() / 'weights' / 'encoder.ood.safetensors').read_bytes())
+    assert doctor.check_novelty(str(own)).ok
+    own.write_bytes(own.read_bytes() + b'x')
+    assert 'made for other weights' in doctor.check_novelty(str(own)).detail
+    assert not doctor.check_novelty(str(tmp_path / 'none.safetensors')).ok
 
 
 def test_small_shared_memory_is_found(tmp_path, monkeypatch):

@@ -89,9 +89,18 @@ def test_gazebo(expand):
                               'bridge_base', 'bridge_camera', 'robot_state_publisher', 'rviz2']
 
 
-def test_robot(expand):
-    assert names(expand(world='robot')) == ['sensor', 'perception', 'policy', 'control']
+def test_robot(expand, measured):
+    assert names(expand(world='robot', robot=measured)) == ['sensor', 'perception', 'policy',
+                                                            'control']
     assert resolve({'world': 'robot'})['robot'] == 'generic'
+
+
+def test_two_robots(expand):
+    actions = expand(robots='a,b')
+    loop = ['sensor', 'perception', 'policy', 'control']
+    assert names(actions) == [*loop, *loop, 'sim', *['robot_state_publisher'] * 2]
+    data = yaml.safe_load((Path(expand.folder) / 'b' / 'control.yaml').read_text())
+    assert data['/b/control']['ros__parameters']['robot.base_frame'] == 'b/base_link'
 
 
 def test_composed(expand):

@@ -35,11 +35,17 @@ def test_mujoco_is_the_loop_with_its_world():
     assert found['robot_state_publisher'].optional
 
 
-def test_robot_has_no_simulator_and_wall_clock():
-    found = nodes(world='robot')
+def test_robot_has_no_simulator_and_wall_clock(measured):
+    found = nodes(world='robot', robot=measured)
     assert list(found) == ['sensor', 'perception', 'policy', 'control']
     assert found['control'].parameters['control']['use_sim_time'] is False
     assert ('imu', 'imu/data') in found['sensor'].remappings
+
+
+def test_a_real_robot_whose_command_timeout_nobody_measured_does_not_start():
+    with pytest.raises(ConfigError, match=r"generic\.yaml: command_timeout_verified_by: 'Not ver"
+                       r".*measure the time .*into a copy of the profile"):
+        plan({'world': 'robot'}, {})
 
 
 def test_sim_time_follows_the_world_but_never_for_the_clock_itself():
@@ -137,7 +143,83 @@ def test_bridge_files_agree_with_the_interface_table():
     assert known - {'/tf', 'base/cmd_vel'} == physical
 
 
+def test_several_robots_are_one_world_and_a_loop_for_each():
+    specs = plan({'robots': 'a, b', 'namespace': 'hall', 'seed': '3'}, {}).nodes
+    found = {spec.process: spec for spec in specs}
+    assert len(found) == len(specs)  # no two share a log or a parameter file
+    loop = ('sensor', 'perception', 'policy', 'control')
+    assert list(found) == [*(f'a/{n}' for n in loop), *(f'b/{n}' for n in loop), 'sim',
+                           'a/robot_state_publisher', 'b/robot_state_publisher']
+    assert set(yaml.safe_load(found['b/control'].parameter_yaml())) == {'/hall/b/control'}
+    assert set(yaml.safe_load(found['sim'].parameter_yaml())) == {'/hall/sim'}
+    assert len({spec.enclave for spec in specs}) == len(specs)
+    sim = found['sim'].parameters['sim']
+    # the simulator puts the name before the frames itself, for all of them
+    assert (sim['robots'], sim['robot.odom_frame']) == ('a, b', 'odom')
+    for name in loop:
+        own = found[f'b/{name}'].parameters[name]
+        assert (own['robot.odom_frame'], own['robot.base_frame']) == ('b/odom', 'b/base_link')
+    publisher = found['b/robot_state_publisher'].parameters['robot_state_publisher']
+    assert publisher['frame_prefix'] == 'b/'
+    composed = {spec.process for spec in plan({'robots': 'a,b', 'composed': 'true'}, {}).nodes}
+    assert {'a/pipeline', 'a/control', 'b/pipeline', 'b/control', 'sim'} <= composed
+
+
+def test_the_simulator_speaks_by_the_names_of_the_profile(tmp_path):
+    jackal = yaml.safe_load((share() / 'config' / 'robots' / 'jackal.yaml').read_text())
+    jackal['topics'] = {'scan': 'front/scan', 'cmd_vel': '/drive'}
+    path = tmp_path / 'own.yaml'
+    path.write_text(yaml.safe_dump(jackal))
+    alone = nodes(robot=str(path))
+    for name in ('sim', 'control'):
+        assert dict(alone[name].remappings) == {'scan': 'front/scan', 'cmd_vel': '/drive'}
+    two = {spec.process: spec for spec in plan({'robot': str(path), 'robots': 'a,b'}, {}).nodes}
+    assert two['b/control'].remappings == alone['control'].remappings  # below its namespace
+    assert dict(two['sim'].remappings) == {
+        'a/scan': 'a/front/scan', 'a/cmd_vel': '/drive',
+        'b/scan': 'b/front/scan', 'b/cmd_vel': '/drive'}
+
+
+def test_a_robot_alone_has_no_prefix():
+    assert all(spec.process == spec.name for spec in plan({'namespace': 'r1'}, {}).nodes)
+    control = nodes(namespace='r1')['control'].parameters['control']
+    assert control['robot.odom_frame'] == 'odom'
+    assert nodes()['sim'].parameters['sim']['robots'] == ''
+    publisher = nodes()['robot_state_publisher'].parameters['robot_state_publisher']
+    assert 'frame_prefix' not in publisher
+
+
+def test_a_file_may_speak_of_all_robots_or_of_one(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    # the exact one comes first, and still wins
+    file.write_text('/b/control: {ros__parameters: {gate.margin: 0.2}}\n'
+                    'control: {ros__parameters: {gate.margin: 0.1, robot.odom_frame: o}}\n')
+    found = {spec.process: spec.parameters.get(spec.name)
+             for spec in plan({'robots': 'a,b', 'params_file': str(file)}, {}).nodes}
+    assert found['a/control']['gate.margin'] == 0.1
+    assert found['b/control']['gate.margin'] == 0.2
+    assert found['a/control']['robot.odom_frame'] == 'a/o'
+    with pytest.raises(ConfigError, match=r"section '/b/control' means no node.*in /a"):
+        plan({'robots': 'a', 'params_file': str(file)}, {})
+
+
+def test_robots_in_the_file_alone_would_have_no_loop(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('sim: {ros__parameters: {robots: "a,b"}}')
+    with pytest.raises(ConfigError, match=r"sim: robots: 'a,b'.*robots:=a,b"):
+        plan({'params_file': str(file)}, {})
+    assert 'c/control' in {s.process for s in plan(
+        {'params_file': str(file), 'robots': 'c'}, {}).nodes}
+
+
 @pytest.mark.parametrize(('config', 'said'), [
+    ({'robots': 'a,a'}, "robots: 'a,a' is not accepted; it takes up to 5 different names"),
+    ({'robots': 'a,,b'}, "robots: 'a,,b' is not accepted"),
+    ({'robots': 'a b'}, "robots: 'a b' is not accepted"),
+    ({'robots': '1st,2nd'}, "robots: '1st,2nd' is not accepted"),
+    ({'robots': 'a__b'}, "robots: 'a__b' is not accepted"),
+    ({'robots': 'a,b,c,d,e,f'}, 'takes up to 5'),
+    ({'robots': 'a,b', 'world': 'gazebo'}, 'robots: world:=gazebo has one robot'),
     ({'wrold': 'mujoco'}, "unknown argument 'wrold'"),
     ({'world': 'moon'}, "world: 'moon' is not accepted; it takes one of 'mujoco'"),
     ({'world_family': 'moon'}, "sim: world: 'moon' is not accepted; it takes one of 'mixed'"),

@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from karpathy_control.bringup.resources import share
-from karpathy_control.bringup.robots import load_profile, robot_description
+from karpathy_control.bringup.robots import (
+    load_profile,
+    robot_description,
+    tool_arguments,
+    topic_of,
+)
 from karpathy_control.contracts.config import ConfigError
 
 
@@ -37,6 +42,28 @@ def test_generic_states_its_shape_itself():
     assert profile.topics['camera/image_raw'] == 'camera/color/image_raw'
     with pytest.raises(ConfigError, match='has no description'):
         robot_description(profile)
+
+
+def test_what_begins_with_not_verified_is_no_measurement(tmp_path, generic):
+    assert not load_profile('generic').verified
+    assert load_profile('jackal').verified
+    own = {**generic, 'command_timeout_verified_by': 'A. N. Other, 0.2 s, 2026-11-02'}
+    profile = load(tmp_path, own)
+    profile.require_verified()
+    own['command_timeout_verified_by'] = '  NOT verified yet'
+    with pytest.raises(ConfigError, match=r"robot\.yaml: command_timeout_verified_by: 'NOT verif"):
+        load(tmp_path, own).require_verified()
+
+
+def test_a_tool_hears_a_robot_by_its_own_names(generic):
+    generic_profile = load_profile('generic')
+    arguments = tool_arguments(generic_profile, '/r1')
+    assert arguments[0] == '--ros-args' and arguments[1::2] == ['-r'] * 5
+    assert {'imu:=imu/data', '__ns:=/r1'} <= set(arguments)
+    assert topic_of(generic_profile, '/r1', 'imu') == '/r1/imu/data'
+    assert topic_of(generic_profile, '', 'scan') == '/scan'
+    assert topic_of(generic_profile, '/r1', '/diagnostics') == '/diagnostics'
+    assert tool_arguments(load_profile('jackal'), '') == []  # a bare --ros-args is refused
 
 
 @pytest.mark.parametrize(('change', 'said'), [

@@ -114,9 +114,9 @@ def test_what_every_node_has_besides(shipped, node):
         assert request[f'/{node}/{name}'] == PEOPLE
 
 
-def test_every_process_of_every_plan_has_its_enclave():
+def test_every_process_of_every_plan_has_its_enclave(measured):
     values = [{'world': 'mujoco', 'rviz': 'true'}, {'world': 'gazebo'},
-              {'world': 'robot', 'robot': 'generic'}, {'composed': 'true'}]
+              {'world': 'robot', 'robot': measured}, {'composed': 'true'}]
     for arguments in values:
         what = plan({'dds_profile': 'none', **arguments})
         paths = {place.get('path') for place in ET.fromstring(

@@ -19,6 +19,7 @@ from karpathy_control.contracts.config import (
     specs,
     to_mapping,
 )
+from karpathy_control.contracts.geometry import convex_hull
 
 
 @pytest.mark.parametrize('kind', NODE_CONFIGS.values(), ids=NODE_CONFIGS)
@@ -74,6 +75,42 @@ def test_a_refused_change_leaves_the_old_value():
         replace_value(config, 'gate.margin', 9.0)
     assert config.gate.margin == 0.04
     assert replace_value(config, 'gate.margin', 0.1).gate.margin == 0.1
+
+
+@pytest.mark.parametrize('corners', [
+    [1, 0, 0.2, 0.2, 0, 1, -1, 0, 0, -1],  # a notch at (0.2, 0.2)
+    [1, 0, -0.81, 0.59, 0.31, -0.95, 0.31, 0.95, -0.81, -0.59],  # a star goes round twice
+])
+def test_a_footprint_that_is_not_convex_is_refused_with_its_hull(corners):
+    with pytest.raises(ConfigError, match=r'robot\.footprint: not convex.*it takes the hull'):
+        from_mapping(RobotConfig, {'footprint': [float(v) for v in corners]})
+
+
+@given(st.lists(st.tuples(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0)), min_size=3, max_size=12))
+def test_every_hull_is_accepted_and_a_corner_pulled_in_is_not(points):
+    try:
+        hull = convex_hull(np.array(points))
+    except ValueError:
+        return
+    x, y = hull.T
+    area = 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    if area < 0.01:
+        return  # too thin to tell a notch from rounding
+    assert from_mapping(RobotConfig, {'footprint': hull.ravel().tolist()})
+    middle = hull.mean(axis=0)
+    notched = np.insert(hull, 1, 0.5 * (0.5 * (hull[0] + hull[1]) + middle), axis=0)
+    with pytest.raises(ConfigError, match='not convex'):
+        from_mapping(RobotConfig, {'footprint': notched.ravel().tolist()})
+
+
+def test_a_start_disc_that_ends_inside_the_footprint_is_refused_with_what_is_needed():
+    # sqrt(0.229^2 + 0.208^2) = 0.3094, rounded up to a centimetre 0.31
+    with pytest.raises(ConfigError, match=r'gate\.start_radius: 0\.3 m .* 0\.3094 m.*least 0\.31'):
+        from_mapping(ControlConfig, {'gate.start_radius': 0.3})
+    assert from_mapping(ControlConfig, {'gate.start_radius': 0.31}).gate.start_radius == 0.31
+    wide = [0.5, 0.4, -0.5, 0.4, -0.5, -0.4, 0.5, -0.4]  # 0.6403 m
+    with pytest.raises(ConfigError, match=r'at least 0\.65'):
+        from_mapping(ControlConfig, {'robot.footprint': wide})
 
 
 def test_radii_of_a_rectangle():

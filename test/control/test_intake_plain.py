@@ -457,3 +457,16 @@ def test_counts_and_rates_for_people(intake):
     missed = int(0.1 * nominal > 2.5) * 2 + 1
     assert intake.values() == {'rate_scan_hz': f'{rate:.1f}', 'late_scan': '1',
                                'missed_scan': str(missed), 'invalid_odom': '1', 'ticks': '2'}
+
+
+@pytest.mark.parametrize(('period', 'bound', 'unchecked'), [
+    (20, 0.4, False), (50, 0.4, True), (50, 0.0, False)])
+def test_odometry_that_is_too_slow_for_the_comparison_is_said(period, bound, unchecked):
+    """IMU every 10 ms; odometry every 50 ms gives two samples in 0.1 s, of three needed."""
+    intake = Intake(from_mapping(ControlConfig, {'turn_disagreement': bound}))
+    for k in range(200):
+        t = 10 * S + 10 * MS * k
+        intake.on_imu(ImuSample(t, (0.0, 0.0, 0.0), (0.0, 1e-3 * (k % 3), 9.81)), t)
+        if 10 * k % period == 0:
+            intake.on_odom(State(t, 0.0, 0.0, 0.0, 0.0, 0.0), t)
+    assert intake.motion_unchecked is unchecked

@@ -1,6 +1,7 @@
 """What the obstacle memory keeps, forgets and never forgets."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,8 @@ def test_thinned_rays_never_free_what_no_beam_saw():
     rng = np.random.default_rng(2)
     step = 2 * math.pi / 240
     for _ in range(4):
-        gate = Gate(from_mapping(ControlConfig, {'gate.start_radius': 0.0}))
+        config = ControlConfig()
+        gate = Gate(replace(config, gate=replace(config.gate, start_radius=0.0)))
         ranges = rng.uniform(0.4, 1.5, 240)
         ranges[rng.random(240) < 0.2] = np.nan
         gate.observe_scan([[0.0, 0.0, 0.0]], ranges[None], 0.0, step, (0.0, 0.0, 0.0), 0.1, 10.0,

@@ -56,6 +56,9 @@ CASES = [
     ({'imu': FUTURE}, Mode.AUTONOMOUS, (Reason.IMU_LOST,), Override.POLICY),
     ({'motion_disagrees': True}, Mode.STOPPED, (Reason.MOTION_DISAGREES,), Override.NOBODY),
     ({'slow': True}, Mode.AUTONOMOUS, (Reason.INPUT_SLOW,), Override.POLICY),
+    ({'motion_unchecked': True}, Mode.AUTONOMOUS, (Reason.MOTION_UNCHECKED,), Override.POLICY),
+    ({'motion_unchecked': True, 'imu': STALE}, Mode.AUTONOMOUS, (Reason.IMU_LOST,),
+     Override.POLICY),
     # silent nodes: of a chain the first is named
     ({'observation': STALE, 'entities': STALE, 'action': STALE}, Mode.STOPPED,
      (Reason.ACTION_STALE, Reason.SENSOR_SILENT), Override.NOBODY),

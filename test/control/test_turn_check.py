@@ -111,3 +111,36 @@ def test_what_is_a_window_old_is_out(age, counts):
     for t in (500 - age, 460, 500):
         answer = check.on_odom(t * MS, 0.0, BOUND)
     assert answer is counts
+
+
+def pace(check, odom_hz, imu_hz, seconds, start=0):
+    """Samples that agree, at two rates; whether it says at the end that it compares nothing."""
+    events = sorted([(start + round(k * 1e9 / odom_hz), 1) for k in range(int(seconds * odom_hz))]
+                    + [(start + round(k * 1e9 / imu_hz), 0) for k in range(int(seconds * imu_hz))])
+    for stamp, odom in events:
+        if odom:
+            assert not check.on_odom(stamp, 0.5, BOUND)
+        else:
+            check.on_imu(stamp, 0.5)
+    return check.unchecked
+
+
+@pytest.mark.parametrize(('odom_hz', 'imu_hz', 'unchecked'), [
+    (50, 100, False), (25, 100, False), (21, 100, False),
+    (20, 100, True), (10, 100, True),  # two samples of odometry at most in 0.1 s
+    (50, 15, True),  # nor three of the IMU
+])
+def test_that_nothing_is_compared_is_said(odom_hz, imu_hz, unchecked):
+    assert pace(TurnCheck(), odom_hz, imu_hz, 3.0) is unchecked
+
+
+def test_it_is_not_said_at_the_start_nor_without_an_imu_and_ends_with_better_rates():
+    check = TurnCheck()
+    assert not pace(check, 10, 100, 0.9)
+    assert pace(check, 10, 100, 1.0, 900 * MS)
+    assert not pace(check, 50, 100, 0.5, 1900 * MS)
+    for t in range(2400, 4500, 100):  # the IMU falls silent: that is another's to say
+        check.on_odom(t * MS, 0.5, BOUND)
+    assert not check.unchecked
+    check.clear()
+    assert not check.unchecked

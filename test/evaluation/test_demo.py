@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rich.live import Live
 
 from karpathy_control.bringup.runner import RunError
 from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.types import Pose2
 from karpathy_control.evaluation import demo
 from karpathy_control.evaluation.progress import Display, Lines
 from karpathy_control.evaluation.run_data import RunData, goals_in_odom
@@ -26,13 +28,17 @@ class FakeRunner:
     script = staticmethod(events)
     plans: list = []  # noqa: RUF012
     error: str = ''
+    deaf: str = ''  # an observer that says nothing
 
     def __init__(self, what, folder):
         self.plans.append(what)
         self.folder, self._up = folder, True
+        self._observers = [s.process for s in what.nodes if s.name == 'observer']
 
     def __enter__(self):
-        self.log('observer').touch()
+        for name in self._observers:
+            self.log(name).parent.mkdir(exist_ok=True)
+            self.log(name).touch()
         return self
 
     def __exit__(self, *_):
@@ -43,7 +49,9 @@ class FakeRunner:
             raise RunError(self.error)
         lines = ['[INFO] [observer]: a line of ROS logging', '{broken', '[1, 2]']
         lines += [json.dumps(event) for event in self.script()]
-        self.log('observer').write_text('\n'.join(lines) + '\n')
+        for name in self._observers:
+            if name != self.deaf:
+                self.log(name).write_text('\n'.join(lines) + '\n')
         self._up = False
 
     def pid(self, _name):
@@ -68,6 +76,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(FakeRunner, 'script', staticmethod(events))
     monkeypatch.setattr(FakeRunner, 'plans', [])
     monkeypatch.setattr(FakeRunner, 'error', '')
+    monkeypatch.setattr(FakeRunner, 'deaf', '')
     monkeypatch.setattr(demo.signal, 'signal', lambda *_: None)
     return FakeRunner
 
@@ -150,6 +159,48 @@ def test_a_sweep_lists_every_seed(fake, capsys):
     assert [row['seed'] for row in result['seeds']] == [0, 1, 2]
     assert len({row['report'] for row in result['seeds']}) == 3
     assert Path(result['report']).read_text().count('report</a>') == 3
+
+
+def test_two_robots_have_goals_results_and_pictures_of_their_own(fake, monkeypatch, capsys):
+    second = replace(WORLD, start=Pose2(-3.0, 1.0, 0.0), goals=WORLD.goals[::-1])
+    monkeypatch.setattr(demo, 'places', lambda world, count: (WORLD, second)[:count])
+    reports = []
+    monkeypatch.setattr(demo, 'write_report',
+                        lambda path, runs, *_: reports.append(runs) or plain_report(path))
+    assert demo.main(['--headless', '--goals', '3', '--robots', '2']) == 0
+    (what,) = fake.plans
+    watchers = {spec.process: spec for spec in what.nodes if spec.name == 'observer'}
+    assert [spec.namespace for spec in watchers.values()] == ['/a', '/b']
+    x, y = goals_in_odom(second, 1)[0]
+    arguments = watchers['b/observer'].arguments
+    assert arguments[0].startswith(f'--goals={x:.4f},{y:.4f};')
+    assert '--frame-id=b/odom' in arguments and arguments[2].endswith('frames/b')
+    out = capsys.readouterr().out.splitlines()
+    result = json.loads(out[-1])
+    assert (result['goals'], result['reached'], result['contacts']) == (6, 6, 0)
+    assert [(one['robot'], one['goals'], one['reached']) for one in result['robots']] == [
+        ('a', 3, 3), ('b', 3, 3)]
+    assert any(line.startswith('b: goal 2/3 reached') for line in out)
+    assert [run.robot for run in reports[0]] == ['a', 'b']
+
+
+def test_one_of_two_robots_that_ends_early_ends_the_run(fake, monkeypatch, capsys):
+    monkeypatch.setattr(demo, 'places', lambda world, count: (WORLD,) * count)
+    monkeypatch.setattr(fake, 'deaf', 'b/observer')
+    assert demo.main(['--headless', '--goals', '3', '--robots', '2']) == 1
+    assert 'observer ended early; see' in json.loads(
+        capsys.readouterr().out.splitlines()[-1])['error']
+
+
+@pytest.mark.parametrize('count', ['0', '6'])
+def test_more_robots_than_a_world_takes_are_refused(fake, count):
+    with pytest.raises(ConfigError, match=f'--robots: {count} is not accepted; it takes 1 to 5'):
+        demo.main(['--headless', '--robots', count])
+
+
+def test_a_world_that_is_too_narrow_is_refused():
+    with pytest.raises(ConfigError, match="--robots: world family 'field' is too narrow"):
+        demo.main(['--headless', '--world', 'field', '--robots', '2'])
 
 
 def test_more_goals_than_the_world_has_are_refused(fake):

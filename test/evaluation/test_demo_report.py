@@ -85,7 +85,7 @@ def test_the_footprint_turns_with_the_robot():
 
 
 @pytest.mark.parametrize('draw', [
-    lambda run: figures.path_figure(run, ROBOT.polygon, 0.305, 0.5),
+    lambda run: figures.path_figure([run], ROBOT.polygon, 0.305, 0.5),
     figures.timeline_figure,
     lambda run: figures.latency_figure(run.done.get('latencies', []),
                                        run.done.get('stages_ms', {})),
@@ -104,7 +104,7 @@ def test_the_report_stands_alone(tmp_path):
     run = make_run(outcomes=('reached', 'timeout', 'reached'))
     run.take({'event': 'frame', 'index': 1, 'png': str(frame)})
     run.take({'event': 'frame', 'index': 2, 'png': str(tmp_path / 'gone.png')})
-    path = write_report(tmp_path / 'out' / 'report.html', run, ROBOT.polygon, 0.305, 0.5,
+    path = write_report(tmp_path / 'out' / 'report.html', [run], ROBOT.polygon, 0.305, 0.5,
                         'karpathy-control demo --world <odd> & seed', {'robot': 'jackal'})
     text = path.read_text(encoding='utf-8')
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', text)
@@ -116,6 +116,25 @@ def test_the_report_stands_alone(tmp_path):
     assert 'not passed' in text
     assert '9.0 ms' in text
     assert 'jackal' in text
+
+
+def test_two_robots_share_a_picture_and_have_sections_of_their_own(tmp_path):
+    runs = []
+    for name in 'ab':
+        run = RunData(WORLD, WORLD.goals, robot=name)
+        for event in events():
+            run.take(event)
+        runs.append(run)
+    alone = figures.path_figure(runs[:1], ROBOT.polygon, 0.305, 0.5)
+    assert figures.path_figure(runs, ROBOT.polygon, 0.305, 0.5) != alone
+    path = write_report(tmp_path / 'report.html', runs, ROBOT.polygon, 0.305, 0.5, 'again', {})
+    text = path.read_text()
+    assert text.count('<h2>Paths</h2>') == 1 and '<h2>Path</h2>' not in text
+    for name in 'ab':
+        assert text.count(f'<h2>Robot {name}: Goals</h2>') == 1
+    runs[1].outcomes.pop()
+    write_report(path, runs, ROBOT.polygon, 0.305, 0.5, 'again', {})
+    assert 'not passed' in path.read_text()  # one that missed a goal is enough
 
 
 def test_the_overview_links_the_reports(tmp_path):

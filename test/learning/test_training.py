@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import yaml
+from rich.console import Console
 
 from karpathy_control.bringup.resources import share
-from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.config import ConfigError, ControlConfig, RobotConfig
 from karpathy_control.learning import ppo, train
 from karpathy_control.learning.config import PolicyTraining, load
 from karpathy_control.policy.actor import load_actor
@@ -76,7 +78,31 @@ def test_a_small_run_resumes_and_writes_weights_that_load(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert result['steps'] == 16
     assert result['reflex']['episodes'] == result['guidance']['episodes'] == 1
+    assert result['robot'] == 'default'
+    assert ppo.main(['--steps', '24', '--resume', '--robot', 'jackal_barn', *common]) == 2
+    assert "trained for robot '', not for 'jackal_barn'" in capsys.readouterr().err
     _, card = load_actor(tmp_path / 'run' / 'actor.safetensors')
     assert card.command.startswith('karpathy-control train policy --steps 16')
     assert card.metrics['reflex'] == result['reflex']
     assert any((tmp_path / 'run').glob('events.out.tfevents.*'))
+
+
+def test_a_profile_decides_the_robot_that_learns(tmp_path, capsys):
+    console = Console(stderr=True, width=200)
+    name, robot = ppo.robot_from('jackal_barn', console)
+    control, policy = ppo.configs(robot)
+    assert (name, robot.max_speed, robot.max_reverse) == ('jackal_barn', 2.0, 1.5)
+    assert control.robot is robot and policy.robot is robot
+    assert control.gate == ControlConfig().gate  # the default disc reaches its corners
+    assert ppo.robot_from(None, console) == ('', RobotConfig())
+    assert capsys.readouterr().err == ''
+    data = yaml.safe_load((share() / 'config' / 'robots' / 'generic.yaml').read_text())
+    data['robot']['footprint'] = [0.4, 0.3, -0.4, 0.3, -0.4, -0.3, 0.4, -0.3]
+    path = tmp_path / 'large.yaml'
+    path.write_text(yaml.safe_dump(data))
+    _, large = ppo.robot_from(str(path), console)
+    assert ppo.configs(large)[0].gate.start_radius == pytest.approx(0.5)  # 3, 4, 5
+    assert 'farthest corner is 0.50 m away; the worlds of training have ways for 0.4 m' in (
+        capsys.readouterr().err)
+    assert ppo.main(['--robot', 'nobody', '--run', str(tmp_path)]) == 2
+    assert 'robot: ' in capsys.readouterr().err

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from karpathy_control.contracts.config.core import group, parameter
+from karpathy_control.contracts.config.core import ConfigError, group, parameter
 from karpathy_control.contracts.config.robot import RobotConfig
 
 
@@ -105,3 +106,11 @@ class ControlConfig:
     odom_jump: float = parameter(0.5, 'a jump of the odometry pose by more than this beyond what '
                                  'its twist explains drops the memory and stops', unit='m',
                                  minimum=0.05, maximum=5.0, live=True)
+
+    def validate(self) -> None:
+        """Check that nothing unknown under the corners of the robot holds it for ever."""
+        corner = self.robot.circumscribed_radius
+        if self.gate.start_radius < corner:
+            raise ConfigError(f'gate.start_radius: {self.gate.start_radius:g} m ends inside the '
+                              f'footprint, whose farthest corner is {corner:.4f} m away; it takes '
+                              f'at least {math.ceil(100.0 * corner) / 100.0:g}')

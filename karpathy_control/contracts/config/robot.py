@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from karpathy_control.contracts.config.core import ConfigError, parameter
+from karpathy_control.contracts.geometry import convex_hull
+
+CONVEX = 1e-3  # share by which the area of a convex polygon may differ from its hull's: rounding
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,14 @@ class RobotConfig:
         if area <= 1e-4:
             raise ConfigError(f'robot.footprint: signed area {area:.4f} m^2; it takes corners '
                               'counter-clockwise that span an area')
+        # What lies in a notch would count as robot: the gate checks the hull (control.footprint).
+        hull = convex_hull(self.polygon)
+        outside = np.roll(hull, -1, axis=0)
+        hull_area = 0.5 * float(np.sum(hull[:, 0] * outside[:, 1] - outside[:, 0] * hull[:, 1]))
+        if abs(hull_area - area) > CONVEX * hull_area:
+            raise ConfigError(f'robot.footprint: not convex: it has {area:.4f} m^2, its hull '
+                              f'{hull_area:.4f}; it takes the hull, '
+                              f'{[round(float(v), 4) for v in hull.ravel()]}')
         for name in ('lidar_pose', 'camera_pose', 'imu_pose'):
             if len(getattr(self, name)) != 6:
                 raise ConfigError(f'robot.{name}: {len(getattr(self, name))} numbers; it takes '

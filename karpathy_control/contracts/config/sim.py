@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from karpathy_control.contracts.config.core import group, parameter
+from karpathy_control.contracts.config.core import ConfigError, group, parameter
 from karpathy_control.contracts.config.robot import RobotConfig
 
 FAMILIES = ('mixed', 'cylinders', 'corridor', 'rooms', 'open', 'low', 'moving', 'field', 'swarm',
             'people')
+MAX_ROBOTS = 5  # in one world: MuJoCo tells the rays of one from the bodies of the others by group
+
+
+def robot_names(text: str) -> tuple[str, ...]:
+    """The robots of `a,b`; none for an empty text. ConfigError names what is not accepted."""
+    names = tuple(name.strip() for name in text.split(',')) if text.strip() else ()
+    odd = [name for name in names if not (name.isascii() and name.isidentifier())
+           or name.startswith('_') or '__' in name]
+    if odd or len(set(names)) < len(names) or len(names) > MAX_ROBOTS:
+        raise ConfigError(f'robots: {text!r} is not accepted; it takes up to {MAX_ROBOTS} '
+                          'different names of letters, digits and single underscores that begin '
+                          'with a letter, joined by commas')
+    return names
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,9 @@ class SimConfig:
                                  'installed description folder or a path')
     world: str = parameter('mixed', 'world family', choices=FAMILIES)
     seed: int = parameter(0, 'seed of world, noise and drift', minimum=0, maximum=2**31 - 1)
+    robots: str = parameter('', 'names of several robots in one world, joined by commas: each has '
+                            'its topics below its name and its frames after it (a/scan, a/odom); '
+                            'empty: one robot, neither')
     rate_factor: float = parameter(1.0, 'simulated seconds per second; 0 is as fast as it goes',
                                    minimum=0.0, maximum=100.0, live=True)
     physics_step: float = parameter(0.0025, 'MuJoCo time step', unit='s', minimum=0.0005,
@@ -88,3 +104,7 @@ class SimConfig:
     camera: CameraConfig = group(CameraConfig)
     imu: InertialConfig = group(InertialConfig)
     odometry: OdometryConfig = group(OdometryConfig)
+
+    def validate(self) -> None:
+        """Check the names of the robots."""
+        robot_names(self.robots)
