@@ -26,8 +26,9 @@ def test_the_shipped_file_states_the_defaults():
 def test_family_counts_add_up():
     counts = PolicyTraining(worlds=17).family_counts()
     assert sum(counts.values()) == 17
-    # shares 1 1 1 1 .5 1 6 1 of 12.5: corridor has 17 / 12.5 = 1.36, moving what rounding left
-    assert (counts['corridor'], counts['moving']) == (1, 11)
+    # shares 1 1 1 1 .5 1 6 1 2 2 of 16.5: corridor has 17 / 16.5 = 1.03, swarm and people 2.06
+    # each, moving 6.18 and what rounding left: 17 - 6 * 1 - 2 * 2 = 7
+    assert (counts['corridor'], counts['swarm'], counts['people'], counts['moving']) == (1, 2, 2, 7)
 
 
 @pytest.mark.parametrize('text,message', [
