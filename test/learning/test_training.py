@@ -28,7 +28,7 @@ def test_family_counts_add_up():
     assert sum(counts.values()) == 17
     # shares 1 1 1 1 .5 1 6 1 2 2 of 16.5: corridor has 17 / 16.5 = 1.03, swarm and people 2.06
     # each, moving 6.18 and what rounding left: 17 - 6 * 1 - 2 * 2 = 7
-    assert (counts['corridor'], counts['swarm'], counts['people'], counts['moving']) == (1, 2, 2, 7)
+    assert [counts[name] for name in ('corridor', 'swarm', 'people', 'moving')] == [1, 2, 2, 7]
 
 
 @pytest.mark.parametrize('text,message', [
