@@ -94,13 +94,12 @@ def test_how_near_the_robot_came_to_people_is_told():
                   Protocol(episode_time=1.0))
     found = run(suite, stay, ControlConfig(), PolicyConfig())
     assert found[0].person == pytest.approx(0.3 + 0.771, abs=1e-6)
-    told = suites.report(suite, [replace(found[0], person=p) for p in (0.4, 0.6, 0.5, -0.01)])
+    assert suites.report(suite, found)['person_distance_m']['p50'] == 1.071
+    told = suites.from_people([replace(found[0], person=p) for p in (0.4, 0.6, 0.5, -0.01)])
     # of 0, 0.4, 0.5, 0.6 m two are within 0.45 m; 5 % of the way is 0.15 of the first step
     assert told['person_distance_m'] == {'p50': 0.45, 'p5': 0.06} and told['intimate'] == 0.5
     nobody = drive(stay, [Episode(0, 0, 1)], Protocol(episode_time=1.0))
-    assert nobody[0].person is None
-    assert 'person_distance_m' not in suites.report(Suite('test', [WORLD], [Episode(0, 0, 1)],
-                                                          USUAL), nobody)
+    assert nobody[0].person is None and suites.from_people(nobody) == {}
 
 
 def test_fast_things_and_people_are_suites_of_their_own():
