@@ -39,6 +39,7 @@ from karpathy_control.worlds.surrogate import (
     CONTEXTS,
     LEVELS,
     MODELS,
+    RANGE_MIN,
     SCHEMA,
     SHIPPED,
     VIEW_STEP,
@@ -49,6 +50,7 @@ from karpathy_control.worlds.surrogate import (
     draw,
     exact,
     levels,
+    off_by,
     to_json,
 )
 
@@ -93,7 +95,8 @@ def residuals(truth: NDArray, plane: NDArray, scan: NDArray, cells: int, limit: 
     free = true >= limit
     share = np.full(shape, np.nan)
     hit = np.isfinite(said)
-    share[hit] = (np.log(np.maximum(said, 0.05) / true) / np.log(behind / true))[hit]
+    for row, c in np.argwhere(hit):
+        share[row, c] = off_by(true[row, c], behind[row, c], max(said[row, c], RANGE_MIN))
     return Residuals(view[middle[None], step], true, context * BINS_COUNT + kind,
                      np.where(free, np.isposinf(said), hit),
                      np.where(free, hit, np.isposinf(said)), share)

@@ -67,9 +67,8 @@ class ErrorModel:
 
     cells: of a full turn. limit: m; what is farther counts as free. wrong and unknown: (CONTEXTS,
     BINS) probabilities; wrong: nearer than `limit` said to be free, or beyond it said to be a
-    range. shift: (CONTEXTS, BINS, LEVELS) by how much a range is off, rising with the level: as a
-    share of the logarithm of the way from the truth to what may be said in its place, where
-    something may, else the logarithm of the ratio itself. stay, aside, new: see Draw; a row of
+    range. shift: (CONTEXTS, BINS, LEVELS) by how much a range is off, see `said`, rising with the
+    level. stay, aside, new: see Draw; a row of
     what is said and one of how far off it is.
     """
 
@@ -191,10 +190,31 @@ def describe(truth, plane, cell, limit, true, behind, context, kind):
         true[c] = max(min(true[c], limit), RANGE_MIN)
 
 
-@kernel(inline='always')
-def said(true, behind, share):
-    """The range that is `share` of the way from the truth to `behind`, as logarithms go, m."""
-    return true * math.exp(share * math.log(behind / true))
+@kernel
+def said(true, behind, off):
+    """The range, m, that is off by `off`: between the truth and `behind` the share of the way.
+
+    As logarithms go; before the truth (below 0) and past `behind` (above 1) it is the logarithm of
+    the ratio itself, since an error there has nothing to do with how far apart the two are.
+    """
+    way = math.log(behind / true)
+    if off > 1.0:
+        way = way + (off - 1.0) * math.copysign(1.0, way)
+    elif off > 0.0:
+        way = off * way
+    else:
+        way = off * math.copysign(1.0, way)
+    return true * math.exp(way)
+
+
+@kernel
+def off_by(true, behind, range_said):
+    """The inverse of `said`: by how much a range is off."""
+    way = math.log(behind / true)
+    along = math.log(range_said / true) * math.copysign(1.0, way)
+    if along > abs(way):
+        return 1.0 + along - abs(way)
+    return along / abs(way) if along > 0.0 else along
 
 
 @kernel(inline='always')

@@ -30,7 +30,9 @@ from karpathy_control.worlds.surrogate import (
     draw,
     exact,
     levels,
+    off_by,
     read_surrogate,
+    said,
     to_json,
 )
 from karpathy_control.worlds.variation import Variation, none
@@ -137,6 +139,17 @@ def test_a_thing_that_only_the_camera_sees_is_drawn_towards_what_is_behind():
     m = dataclasses.replace(model(), shift=np.full((*SHAPE, LEVELS), 0.5))
     scan = frames(m, wall(1.0), 1, plane=wall(4.0))[0]
     assert scan[AHEAD] == pytest.approx(2.0)  # half of the way from log 1 to log 4
+
+
+@pytest.mark.parametrize(('true', 'behind', 'off', 'range_said'), [
+    (1.0, 4.0, 0.5, 2.0), (1.0, 4.0, 0.0, 1.0), (1.0, 4.0, 1.0, 4.0),
+    (1.0, 4.0, 1.0 + math.log(1.5), 6.0),  # past what is behind: the ratio to it
+    (2.0, 4.0, -math.log(2.0), 1.0), (2.0, 20.0, -math.log(2.0), 1.0),  # nearer than the truth
+    (4.0, 1.0, 0.5, 2.0), (4.0, 1.0, -math.log(1.5), 6.0), (4.0, 1.0, 1.0 + math.log(2.0), 0.5),
+])
+def test_how_far_off_a_range_is(true, behind, off, range_said):
+    assert said(true, behind, off) == pytest.approx(range_said)
+    assert off_by(true, behind, range_said) == pytest.approx(off, abs=1e-12)
 
 
 @pytest.mark.parametrize(('name', 'change', 'told'), [
