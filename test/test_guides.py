@@ -171,7 +171,7 @@ def test_the_guides_are_linked_and_of_one_sitting():
     readme = (ROOT / 'README.md').read_text()
     for name in ('robot', 'tuning', 'troubleshooting', 'training', 'bags'):
         assert f'](doc/{name}.md)' in readme
-        assert 60 <= len((ROOT / 'doc' / f'{name}.md').read_text().splitlines()) <= 150
+        assert 60 <= len((ROOT / 'doc' / f'{name}.md').read_text().splitlines()) <= 160
 
 
 # -- and the checks can fail ----------------------------------------------------------------------
