@@ -49,7 +49,7 @@ def test_wrong_configuration_is_named(tmp_path, text, message):
 
 def test_unknown_training_and_missing_checkpoint(tmp_path, capsys):
     assert train.main(['both']) == 2
-    assert ("'both' is unknown; it takes policy, encoder, novelty or surrogate"
+    assert ("'both' is unknown; it takes policy, encoder, motion, novelty or surrogate"
             in capsys.readouterr().err)
     config = tmp_path / 'tiny.yaml'
     config.write_text(TINY)
