@@ -56,7 +56,7 @@ NOSE_WEIGHT = 0.6
 SPIN_COST = 0.05  # m of path
 COMMITMENT = 0.3  # m of path by which another must be better than a manoeuvre that was begun
 MEETING_STEPS = 35  # of STEP, that moving things are looked ahead for
-MEETING_MARGIN, MEETING_GROWTH = 0.08, 0.33  # m, and times the spread of their ways
+MEETING_MARGIN = 0.08  # m, beyond the spread of their ways
 MEETING_COST, MEETING_TIME = 30.0, 1.0  # m of path for meeting one now; s in which that falls
 NEAR_MISS, NEAR_MISS_COST = 0.4, 1.0  # m beyond the margin, and m of path for touching it
 REACTION = 0.2  # s between seeing and braking, in a system without a fault
@@ -363,8 +363,8 @@ def meeting(v_command, w_command, velocity, applied, limits, slabs, movers, ways
         elif t > DELAY + 1e-9:
             target_v, target_w = v_command, w_command
         x, y, yaw, v, w, _, _, _ = one_step(x, y, yaw, v, w, target_v, target_w, limits, STEP)
-        d = mover_clearance(slabs, movers, ways[k], MEETING_GROWTH * t, x, y, math.cos(yaw),
-                            math.sin(yaw)) - MEETING_MARGIN
+        d = mover_clearance(slabs, movers, ways[k], t, x, y, math.cos(yaw), math.sin(yaw)
+                            ) - MEETING_MARGIN
         if d < 0.0:
             return t, 0.0
         least = min(least, d)

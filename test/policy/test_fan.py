@@ -194,8 +194,8 @@ def test_a_moving_disc_is_met_where_it_will_be():
 
 def test_who_moves_comes_to_a_robot_that_stands():
     # front edge at 0.229 m: 2 - 0.229 - 0.3 = 1.471 m at 1 m/s, less the margin, which grows
-    # with t: t (1 + 0.33 * 0.3) > 1.471 - 0.08, at t = 1.266
-    coming = [2.0, 0.0, -1.0, 0.0, 0.3, 1.0, 0.0, 0.3]
+    # with t: t (1 + 0.1) > 1.471 - 0.08, at t = 1.265
+    coming = [2.0, 0.0, -1.0, 0.0, 0.3, 1.0, 0.0, 0.1]
     assert met(0.0, 0.0, [coming])[0] == pytest.approx(1.3)
     # one that turns at 1.5 rad/s goes sideways after 1.8 s, no more than 1.3 m nearer
     turning = [3.0, 0.0, -1.0, 0.0, 0.3, 1.0, 1.5, 0.3]
@@ -218,7 +218,7 @@ def test_meeting_agrees_with_exact_arcs_and_polygons(v, w, seed):
             v / w * math.sin(w * t), v / w * (1.0 - math.cos(w * t)))
         body = affinity.translate(affinity.rotate(outline, w * t, origin=(0, 0),
                                                   use_radians=True), x, y)
-        d = min(body.distance(Point(m[:2] + m[2:4] * t)) - m[4] - f.MEETING_GROWTH * t * m[7]
+        d = min(body.distance(Point(m[:2] + m[2:4] * t)) - m[4] - t * m[7]
                 for m in movers) - f.MEETING_MARGIN
         near = min(near, d)
         if d < 0.0 and time == np.inf:
