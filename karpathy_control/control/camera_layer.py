@@ -1,7 +1,9 @@
 """What a camera adds to the memory and what it takes away.
 
 The height-filtered depth says both: OBSTACLE points are kept, FREE rays mark observed free cells
-and clear what they pass over in plan view. The learned camera scan only adds. Rays are gathered
+and clear what they pass over in plan view. The learned camera scan only adds, and takes back what
+a camera scan added where no depth ever came: without, what it was once wrong about would close the
+way until it is forgotten. Rays are gathered
 by bearing about the camera, one degree each: a stored camera point goes when every ray of its
 bearing passes beyond it and one of them is FREE, or when a new point takes its place. Nothing is
 cleared nearer than the ground that the camera can see, and nothing is moved away from the robot
@@ -35,6 +37,8 @@ _BINS = 360  # bearings about the camera; half a bin is 1.3 cm at 1.5 m
 _FREE = 0.5  # kinds above this are FREE (contracts.types.DepthPoints)
 _BEYOND = 0.05  # m that a ray must pass beyond a stored point to clear it
 _JUST = 0.1  # s: a scan this old still shows what an image shows
+_BESIDE = 2  # bearings of a camera scan to either side that must look past what it takes back
+_FARTHER = 1.15  # times as far, and _BEYOND: the learned range errs by some 8 %
 _BODY = -0.05  # m: a point deeper inside the footprint than this is the robot itself
 
 
@@ -154,8 +158,51 @@ def _lidar_sees(points, seen, x, y, now, cell):
 
 
 @kernel
-def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
-    """Add the obstacles of robot b's camera scan; see Gate.observe_camera_scan."""
+def _looked_past(dx, dy, yaw, ranges, blind):
+    """Whether a camera scan (n,) m looks well past a point at (dx, dy) from base, odom axes.
+
+    Every bearing about it must say so; one that is unsure (NaN) does not. Nothing within `blind`
+    of base, where the camera looks over what stands there.
+    """
+    distance = math.sqrt(dx * dx + dy * dy)
+    if distance <= blind:
+        return False
+    n = ranges.shape[0]
+    k = math.floor((math.atan2(dy, dx) - yaw + math.pi) * (n / (2.0 * math.pi)))
+    for o in range(-_BESIDE, _BESIDE + 1):
+        if not ranges[(k + o) % n] > _FARTHER * distance + _BEYOND:
+            return False
+    return True
+
+
+@kernel
+def _take_back(b, memory, rules, x, y, yaw, ranges, offset, now):
+    """Empty the cells of robot b's camera layer that are forgotten or that a scan looks past."""
+    stored = memory.camera[b]
+    seen = memory.camera_seen[b]
+    cells = memory.camera_cells[b]
+    size = seen.shape[0]
+    blind = rules.camera_clears + offset
+    kept = 0
+    for k in range(memory.camera_count[b]):
+        slot = cells[k]
+        j = slot // size
+        i = slot % size
+        if now - seen[j, i] > rules.memory_time:
+            seen[j, i] = EMPTY
+            forget_free(memory.free_seen[b], j, i, now)
+        elif (_looked_past(stored[j, i, 0] - x, stored[j, i, 1] - y, yaw, ranges, blind)
+                and _looked_past(stored[j, i, 2] - x, stored[j, i, 3] - y, yaw, ranges, blind)):
+            seen[j, i] = EMPTY
+        else:
+            cells[kept] = slot
+            kept += 1
+    memory.camera_count[b] = kept
+
+
+@kernel
+def camera_scan_one(b, memory, rules, footprint, pose, ranges, offset, takes_back, time):
+    """Take robot b's camera scan in; see Gate.observe_camera_scan. offset: camera from base, m."""
     x = pose[b, 0]
     y = pose[b, 1]
     yaw = pose[b, 2]
@@ -165,6 +212,8 @@ def camera_scan_one(b, memory, rules, footprint, pose, ranges, time):
     c = math.cos(yaw)
     s = math.sin(yaw)
     n = ranges.shape[1]
+    if takes_back:
+        _take_back(b, memory, rules, x, y, yaw, ranges[b], offset, now)
     for k in range(n):
         r = float(ranges[b, k])
         if math.isfinite(r) and r >= 0.0:
@@ -181,7 +230,7 @@ def depth_all(memory, rules, footprint, pose, points, kind, count, origin, time)
 
 
 @kernel(parallel=True)
-def camera_scan_all(memory, rules, footprint, pose, ranges, time):
+def camera_scan_all(memory, rules, footprint, pose, ranges, offset, takes_back, time):
     """`camera_scan_one` for every robot of the batch."""
     for b in prange(pose.shape[0]):
-        camera_scan_one(b, memory, rules, footprint, pose, ranges, time)
+        camera_scan_one(b, memory, rules, footprint, pose, ranges, offset, takes_back, time)

@@ -180,7 +180,8 @@ class Controller(Intake):
             elif not isinstance(item, RawScan):
                 # With depth the scan is made of that very depth, in coarser bearings.
                 if not self._depth_at(item.stamp):
-                    self._gate.observe_camera_scan(where, item.ranges, time)
+                    self._gate.observe_camera_scan(where, item.ranges, time,
+                                                   self.inputs['depth'].stamp is None)
             else:
                 x, y, _, roll, _, yaw = robot.lidar_pose
                 flip = -1.0 if math.cos(roll) < 0.0 else 1.0  # mounted upside down

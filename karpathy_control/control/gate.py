@@ -93,6 +93,7 @@ class Gate:
         robot, gate = config.robot, config.gate
         self.config = config
         self._footprint = make_footprint(robot.polygon)
+        self._camera_offset = math.hypot(*robot.camera_pose[:2])
         self._samples = outline(self._footprint, gate.margin, CELL)
         self._motion = Motion(robot.acceleration, robot.deceleration, robot.turn_acceleration,
                               gate.reaction_time + robot.fault_budget, self.tick, gate.margin,
@@ -196,15 +197,18 @@ class Gate:
         else:
             camera_layer.depth_all(*arguments)
 
-    def observe_camera_scan(self, pose: ArrayLike, ranges: ArrayLike, time: ArrayLike) -> None:
-        """Add the obstacles of a camera scan; it never clears anything.
+    def observe_camera_scan(self, pose: ArrayLike, ranges: ArrayLike, time: ArrayLike,
+                            takes_back: bool = False) -> None:
+        """Add the obstacles of a camera scan; it clears nothing that another sensor saw.
 
         Shapes: pose (B, 3) in odom at its stamp, ranges (B, n) m about base at the bearings of
-        contracts.layout.scan_bearings, time (B,) s.
+        contracts.layout.scan_bearings, time (B,) s. takes_back: what camera scans added goes
+        where this one looks past it; for robots whose camera has no depth, since what depth
+        added would go, too.
         """
         beams = np.ascontiguousarray(np.atleast_2d(ranges), np.float32)
         arguments = (self._memory, self._rules, self._footprint, self._poses(pose), beams,
-                     self._vector(time))
+                     self._camera_offset, takes_back, self._vector(time))
         if self.batch == 1:
             camera_layer.camera_scan_one(0, *arguments)
         else:

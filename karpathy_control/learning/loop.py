@@ -173,7 +173,8 @@ class ClosedLoop:
                                np.where(depth, w.depth_points.shape[1], 0), (0.0, 0.0), w.time)
             if not depth.all():
                 gate.observe_camera_scan(
-                    w.odom_pose, np.where(depth[:, None], np.nan, w.camera_scan), w.time)
+                    w.odom_pose, np.where(depth[:, None], np.nan, w.camera_scan), w.time,
+                    takes_back=True)
         result = gate.filter(w.odom_pose, w.velocity, proposal, w.time, None)
         return np.array(result.applied, np.float64), np.array(result.status, np.int8)
 

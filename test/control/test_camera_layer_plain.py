@@ -116,7 +116,7 @@ def test_a_pose_that_is_not_finite_changes_nothing(bad):
     depth(memory, (1.0, 1.0, OBSTACLE), (1.5, 0.0, FREE), pose=bad)
     assert is_untouched(memory, 1)
     camera_scan_one(1, memory, BARE, FOOTPRINT, np.array([(0.0, 0.0, 0.0), bad]),
-                    np.ones((2, 8), np.float32), np.zeros(2))
+                    np.ones((2, 8), np.float32), 0.0, True, np.zeros(2))
     assert is_untouched(memory, 1)
 
 
@@ -370,7 +370,7 @@ def test_the_camera_scan_leaves_to_the_lidar_too():
     memory = beside_lidar((1.0, 0.0), time=0.0)
     ranges = np.array([[0.5] * 4, [NAN, NAN, 1.0, 1.5]], np.float32)  # 45 and 135 degrees
     pose = np.array([(9.0, 9.0, 9.0), (0.0, 0.0, -math.pi / 4)])
-    camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, np.array([77.0, 0.0]))
+    camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, 0.0, False, np.array([77.0, 0.0]))
     assert points(memory) == {(0.0, 1.5)}
 
 
@@ -381,7 +381,7 @@ def test_the_camera_scan_adds_at_the_middle_of_each_sector():
     memory = memory_of()
     ranges = np.array([[0.5] * 8, [1.0, NAN, INF, -0.5, 1.5, -INF, 0.8, 0.1]], np.float32)
     camera_scan_one(1, memory, BARE, FOOTPRINT, np.array([(9.0, 9.0, 9.0), (0.2, -0.1, 0.3)]),
-                    ranges, np.array([77.0, 30.0]))
+                    ranges, 0.0, False, np.array([77.0, 30.0]))
     found = {(round(0.2 + r * math.cos(a), 4), round(-0.1 + r * math.sin(a), 4))
              for r, a in ((1.0, 0.3 - 157.5 * DEGREE), (1.5, 0.3 + 22.5 * DEGREE),
                           (0.8, 0.3 + 112.5 * DEGREE))}  # 0.1 m is in the body
@@ -390,15 +390,108 @@ def test_the_camera_scan_adds_at_the_middle_of_each_sector():
     assert is_untouched(memory)
     # a later one takes nothing away
     camera_scan_one(1, memory, BARE, FOOTPRINT, np.array([(9.0, 9.0, 9.0), (0.2, -0.1, 0.3)]),
-                    np.full((2, 8), INF, np.float32), np.array([77.0, 33.0]))
+                    np.full((2, 8), INF, np.float32), 0.0, False, np.array([77.0, 33.0]))
     assert points(memory) == found and memory.camera_seen[1].max() == 0.0
+
+
+AT = (0.2, -0.1, 0.3)  # where robot 1 stands
+BEAMS = 72  # 5 degrees each; ahead, 0 degrees, is the border of beams 35 and 36
+
+
+def scan_again(memory, ranges, *, offset=0.0, takes_back=True, time=30.1, at=AT):
+    camera_scan_one(1, memory, BARE, FOOTPRINT, np.array([(9.0, 9.0, 9.0), at]),
+                    np.array([[0.5] * BEAMS, ranges], np.float32), offset, takes_back,
+                    np.array([77.0, time]))
+
+
+def one_thing(distance=1.5):
+    """A memory with what a scan from AT showed in beam 36, at 2.5 degrees to the left."""
+    memory = memory_of()
+    scan_again(memory, [NAN] * 36 + [distance] + [NAN] * 35, time=30.0)
+    assert len(points(memory)) == 1
+    return memory
+
+
+def free_but(value, *beams, rest=INF):
+    return [value if k in beams else rest for k in range(BEAMS)]
+
+
+@pytest.mark.parametrize(('ranges', 'kept'), [
+    (free_but(INF), False),  # clear everywhere
+    (free_but(INF, 34, 35, 36, 37, 38, rest=NAN), False),  # two beams to either side are enough
+    (free_but(NAN, 34), True), (free_but(NAN, 38), True),  # one of them is unsure
+    (free_but(NAN, 33), False), (free_but(NAN, 39), False),
+    (free_but(1.77, 35), True),  # 1.15 * 1.5 + 0.05 = 1.775 m: not clearly farther
+    (free_but(1.78, 35), False),
+    (free_but(-INF, 37), True),  # too near to measure
+])
+def test_a_scan_takes_back_what_it_looks_past(ranges, kept):
+    memory = one_thing()
+    before = points(memory)
+    scan_again(memory, ranges)
+    assert (before <= points(memory)) is kept
+    assert (memory.camera_seen[1].max() > EMPTY) == (len(points(memory)) > 0)
+    assert memory.camera_count[1] == len(obstacles(memory, 1, 'camera'))
+
+
+def test_what_is_not_looked_past_everywhere_or_well_stays():
+    for keywords in ({'takes_back': False}, {'offset': 0.6}):  # blind to 1 m + 0.6 m of base
+        memory = one_thing()
+        scan_again(memory, free_but(INF), **keywords)
+        assert len(points(memory)) == 1
+    memory = one_thing()
+    scan_again(memory, free_but(INF), offset=0.4)  # 1.4 m
+    assert points(memory) == set()
+    near = one_thing(0.99)  # nearer than 1 m the camera looks over what stands there
+    scan_again(near, free_but(INF))
+    assert len(points(near)) == 1
+    beyond = one_thing(1.01)
+    scan_again(beyond, free_but(INF))
+    assert points(beyond) == set()
+
+
+def test_it_is_looked_past_from_elsewhere_too():
+    """From (0.2, -0.9) with the heading 0.3 rad, the thing is at another bearing: 25.6 degrees."""
+    memory = one_thing()
+    x, y = next(iter(points(memory)))
+    at = (0.2, -0.9, 0.3)
+    bearing = math.atan2(y - at[1], x - at[0]) - at[2]
+    beam = math.floor((bearing + math.pi) / (5 * DEGREE))
+    assert beam == 41
+    scan_again(memory, free_but(0.9, beam + 3), at=at)  # something else, nearer, three beams off
+    assert (x, y) not in points(memory)
+    memory = one_thing()
+    scan_again(memory, free_but(NAN, beam - 2), at=at)
+    assert (x, y) in points(memory)
+
+
+def test_both_points_of_a_cell_must_be_looked_past():
+    memory = memory_of()
+    depth(memory, (1.55, 0.02, OBSTACLE))  # cell (6, 0) of 0.25 m: 0.7 degrees, beam 36
+    depth(memory, (1.7, 0.2, OBSTACLE), time=0.1)  # 6.7 degrees, beam 37
+    both = np.array([[1.55, 0.02, 1.7, 0.2]])
+    assert obstacles(memory, 1, 'camera') == pytest.approx(both, abs=1e-6)
+    at = (0.0, 0.0, 0.0)
+    scan_again(memory, free_but(NAN, 39), at=at, time=0.2)  # two beams beside the second
+    assert obstacles(memory, 1, 'camera') == pytest.approx(both, abs=1e-6)
+    scan_again(memory, free_but(NAN, 34), at=at, time=0.2)  # two beams beside the first
+    assert obstacles(memory, 1, 'camera') == pytest.approx(both, abs=1e-6)
+    scan_again(memory, free_but(INF), at=at, time=0.2)
+    assert len(obstacles(memory, 1, 'camera')) == 0
+
+
+def test_what_is_forgotten_goes_with_the_ground_under_it():
+    memory = one_thing()
+    late = 30.0 + BARE.memory_time + 0.1
+    scan_again(memory, [NAN] * BEAMS, time=late)
+    assert points(memory) == set() and memory.camera_count[1] == 0
 
 
 def test_a_range_of_zero_is_a_point():
     memory = memory_of()
     outside = FOOTPRINT._replace(corners=np.add(FOOTPRINT.corners, (2.0, 0.0)))  # elsewhere
     camera_scan_one(1, memory, BARE, outside, np.zeros((2, 3)), np.zeros((2, 2), np.float32),
-                    np.zeros(2))
+                    0.0, False, np.zeros(2))
     assert points(memory) == {(0.0, 0.0)}
 
 
@@ -424,9 +517,11 @@ def test_every_robot_of_a_batch_has_its_own_view():
         depth_one(b, alone, RULES, FOOTPRINT, pose, *rest)
     assert_alike(together, alone)
     ranges = np.array([(1.0, NAN, 1.2), (NAN, 1.3, 0.7)], np.float32)
-    camera_scan_all(together, RULES, FOOTPRINT, pose, ranges, np.array([3.1, 8.2]))
+    camera_scan_all(together, RULES, FOOTPRINT, pose, ranges, 0.0, True,
+                    np.array([3.1, 8.2]))
     for b in (0, 1):
-        camera_scan_one(b, alone, RULES, FOOTPRINT, pose, ranges, np.array([3.1, 8.2]))
+        camera_scan_one(b, alone, RULES, FOOTPRINT, pose, ranges, 0.0, True,
+                        np.array([3.1, 8.2]))
     assert_alike(together, alone)
 
 
@@ -446,7 +541,8 @@ def test_a_later_camera_scan_takes_the_place_of_what_was_in_the_cell():
     pose = np.array([(9.0, 9.0, 9.0), (0.0, 0.0, -math.pi / 4)])
     for time, r in ((0.0, 1.02), (0.1, 1.2)):
         ranges = np.array([[0.5] * 4, [NAN, NAN, r, NAN]], np.float32)
-        camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, np.array([77.0, time]))
+        camera_scan_one(1, memory, BARE, FOOTPRINT, pose, ranges, 0.0, True,
+                        np.array([77.0, time]))
     assert obstacles(memory, 1, 'camera') == pytest.approx(
         np.array([[1.2, 0.0, 1.2, 0.0]]), abs=1e-6)
 

@@ -168,6 +168,27 @@ def test_a_camera_scan_counts_only_where_there_is_no_depth_as_new(age, taken):
     assert (kept in obstacles(loop, 'camera')) is taken
 
 
+@pytest.mark.parametrize('depth_before', [False, True])
+def test_a_camera_scan_takes_back_only_where_no_depth_ever_came(depth_before):
+    loop = Loop()
+    loop.odom()
+    if depth_before:
+        loop.depth((1.0, 0.5))
+        loop.tick()
+        loop.time += 300  # ms: too old
+        loop.odom()
+    ranges, kept = beside(2.0)
+    loop.controller.on_camera_scan(Scan(loop.now, ranges, 10.0), loop.steady)
+    loop.tick()
+    assert kept in obstacles(loop, 'camera')
+    loop.time += 20
+    loop.odom()
+    clear = np.full(SCAN_BEAMS, math.inf, np.float32)
+    loop.controller.on_camera_scan(Scan(loop.now, clear, 10.0), loop.steady)
+    loop.tick()
+    assert (kept in obstacles(loop, 'camera')) is depth_before
+
+
 def test_depth_reaches_the_gate():
     loop = Loop()
     loop.odom()

@@ -255,6 +255,20 @@ def test_the_camera_scan_only_adds(gate):
     assert not free_at(gate, 1.5, 0.0)
 
 
+def test_without_depth_the_camera_scan_takes_back_what_it_added(gate):
+    ranges = np.full((1, SCAN_BEAMS), np.nan)
+    ranges[0, [180, 270]] = 2.0, 2.0
+    gate.observe_camera_scan([[0.0, 0.0, 0.0]], ranges, 0.0, takes_back=True)
+    assert len(np.unique(stored(gate, 'camera'), axis=0)) == 2
+    ahead = np.full((1, SCAN_BEAMS), np.nan)
+    ahead[0, 150:210] = np.inf
+    gate.observe_camera_scan([[0.0, 0.0, 0.0]], ahead, 0.05, takes_back=True)
+    angle = scan_bearings()[270]  # out of view: stays
+    assert np.unique(stored(gate, 'camera'), axis=0) == pytest.approx(
+        np.array([[2.0 * math.cos(angle), 2.0 * math.sin(angle)]]), abs=1e-5)
+    assert not free_at(gate, 1.5, 0.0)  # nothing is observed free by it
+
+
 def test_free_rays_free_only_the_ground_in_view(gate):
     depth(gate, [], [(1.5, 0.0)], 0.0)
     blind = nearest_ground_distance(ControlConfig().robot.camera_pose)
