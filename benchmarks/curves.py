@@ -59,7 +59,7 @@ from karpathy_control.worlds.robot import load_robot
 
 OBSERVATION = 0.05  # s between two
 TICKS = 5  # of the controller in a sample: with 20 ms each, two observations
-SKIP = 20  # periods of a drive that are not counted: kernels load, the first plan is made
+SKIP = 5  # samples of a drive that are not counted: kernels load, the first plan is made
 SEED = 20  # of worlds: its swarm has 22 movers, its fields of posts room for four robots
 LINEAR = 1.1  # slope up to which a cost counts as linear: a few per cent of the medians are noise
 SIZES = {
@@ -328,8 +328,8 @@ def picture(curves: dict[str, dict[str, Any]]) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=2, help='every size so often, in turn')
-    parser.add_argument('--periods', type=int, default=40, help='samples in a round')
+    parser.add_argument('--rounds', type=int, default=1, help='every size so often, in turn')
+    parser.add_argument('--periods', type=int, default=30, help='samples in a round')
     parser.add_argument('--only', default=','.join(CURVES), metavar='NAME,...',
                         help='some of ' + ', '.join(CURVES))
     parser.add_argument('--plot', type=Path, metavar='FILE', help='PNG to write')
