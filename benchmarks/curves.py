@@ -16,7 +16,8 @@ cell, tracking and guidance by the thing that moves (at most 8 reach the policy)
 robot. All linear with a constant in front, so log-log slopes below 1. `slope` is fitted over all
 sizes, `last` between the two largest; what is at most 1.1 in both counts as linear or better.
 
-    python benchmarks/curves.py [--rounds N] [--periods N] [--only image,beams,...] [--plot FILE]
+    python benchmarks/curves.py [--rounds N] [--periods N] [--only image,...] [--run FOLDER]
+        [--plot FILE]
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from karpathy_control.contracts.world import World
 from karpathy_control.control.gate import Gate
 from karpathy_control.evaluation.figures import INK, MUTED, PATH, STAGE_COLOURS, STYLE, png
 from karpathy_control.evaluation.inprocess import InProcessLoop, LoopConfig
+from karpathy_control.evaluation.ledger import Ledger
 from karpathy_control.learning.loop import ClosedLoop, choose_leg
 from karpathy_control.sensing.preprocess import scaled_model
 from karpathy_control.worlds.bank import pack
@@ -63,11 +65,11 @@ SKIP = 5  # samples of a drive that are not counted: kernels load, the first pla
 SEED = 20  # of worlds: its swarm has 22 movers, its fields of posts room for four robots
 LINEAR = 1.1  # slope up to which a cost counts as linear: a few per cent of the medians are noise
 SIZES = {
-    'image': (64, 128, 256, 512, 1024, 2048),  # px wide, 4 by 3
-    'beams': (90, 180, 360, 720, 1440, 2880),
+    'image': (128, 256, 512, 1024, 2048),  # px wide, 4 by 3
+    'beams': (180, 360, 720, 1440, 2880),
     'moving': (1, 2, 4, 8, 16),
-    'map': (64, 96, 128, 192, 256, 384, 512),  # cells along each side
-    'batch': (1, 4, 16, 64, 256),
+    'map': (64, 128, 192, 256, 512),  # cells along each side
+    'batch': (1, 4, 16, 64),
     'robots': (1, 2, 3, 4),
 }
 # what the horizontal axis shows, from the size above
@@ -211,8 +213,8 @@ def _batch(robots: int, periods: int, config: PolicyConfig, window: int | None =
         loop.begin(over, [legs[k] for k in over], over)
     found = dict(clock.samples)
     if robots == 1:
-        every = config.replan_every
-        found['deliberation'] = sorted(found['deliberation'])[-(periods // every):]
+        plans = periods // config.replan_every  # in the other steps nothing was due
+        found['deliberation'] = sorted(found['deliberation'])[-plans:]
     return found
 
 
@@ -280,15 +282,25 @@ def fit(sizes: Iterable[float], costs: Iterable[float]) -> Fit:
     return Fit(float(np.polyfit(x, y, 1)[0]), float((y[-1] - y[-2]) / (x[-1] - x[-2])))
 
 
-def measure(name: str, rounds: int, periods: int) -> dict[str, Any]:
-    """One curve: by stage the median CPU time at every size in ms, and its growth."""
+def measure(name: str, rounds: int, periods: int, ledger: Ledger) -> dict[str, Any]:
+    """One curve: by stage the median CPU time at every size in ms, and its growth.
+
+    ledger: where what was measured is kept, and what was before is read.
+    """
     sizes = SIZES[name]
+    known = {(entry['curve'], entry['size'], entry['round']): entry['spent']
+             for entry in ledger.entries}
     samples: dict[tuple[str, int], list[float]] = defaultdict(list)
     for number in range(rounds):
         for size in sizes:
-            print(f'{name} {size}: round {number + 1} of {rounds}', file=sys.stderr, flush=True)
-            for stage, spent in CURVES[name](size, periods).items():
-                samples[stage, size] += spent
+            spent = known.get((name, size, number))
+            if spent is None:
+                print(f'{name} {size}: round {number + 1} of {rounds}', file=sys.stderr,
+                      flush=True)
+                spent = CURVES[name](size, periods)
+                ledger.add({'curve': name, 'size': size, 'round': number, 'spent': spent})
+            for stage, seconds in spent.items():
+                samples[stage, size] += seconds
     label, scale = AXES[name]
     axis = [scale(size) for size in sizes]
     stages = {}
@@ -332,6 +344,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--periods', type=int, default=30, help='samples in a round')
     parser.add_argument('--only', default=','.join(CURVES), metavar='NAME,...',
                         help='some of ' + ', '.join(CURVES))
+    parser.add_argument('--run', type=Path, metavar='FOLDER', help='of what is measured already; '
+                        'the same command goes on where it was interrupted')
     parser.add_argument('--plot', type=Path, metavar='FILE', help='PNG to write')
     args = parser.parse_args(argv)
     names = args.only.split(',')
@@ -341,7 +355,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.rounds < 1 or args.periods < 20:
         parser.error(f'--rounds {args.rounds} --periods {args.periods}: they take at least 1 '
                      'and 20')
-    curves = {name: measure(name, args.rounds, args.periods) for name in names}
+    ledger = Ledger(args.run, {'bench': 'curves', 'periods': args.periods}, 'curves')
+    curves = {name: measure(name, args.rounds, args.periods, ledger) for name in names}
     if args.plot is not None:
         args.plot.write_bytes(picture(curves))
     print(json.dumps({

@@ -287,10 +287,10 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement('fuzz', 'python benchmarks/fuzz.py --messages 1000000 --seed 2', (Row(
         'fuzz', 'hostile messages', _fuzz, '0', lambda r: r['crashes'] == 0),),
         {'--messages': '2000'}),
-    Measurement('curves', 'python benchmarks/curves.py --plot doc/curves.png', (Row(
+    Measurement('curves', 'python benchmarks/curves.py --run {run} --plot doc/curves.png', (Row(
         'curves', 'CPU time against pixels, beams, moving things, map, robots: growth', _curves,
         'linear or better', lambda r: not r['beyond_linear']),),
-        {'--rounds': '1', '--periods': '20', '--plot': '{run}/curves.png'}),
+        {'--periods': '20', '--plot': '{run}/curves.png'}),
     Measurement(
         'train_policy', 'karpathy-control train policy --steps 500000 --run {run} --out {run}',
         (Row('train_policy', 'training of the policy', lambda r:
