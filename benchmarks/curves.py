@@ -331,6 +331,8 @@ def picture(curves: dict[str, dict[str, Any]]) -> bytes:
             most = max(max(found['ms']) for found in curve['stages'].values())
             axes.set(title=curve['of'], ylim=(0.4 * least, 6.0 * most),
                      ylabel=f'ms of CPU, {UNIT.get(name, "100 ms of driving")}')
+            axes.set_xticks(x, [f'{v:g}' if v < 1e4 else f'{1e-3 * v:.0f}k' for v in x])
+            axes.minorticks_off()
             axes.legend(fontsize=7, ncols=2, loc='upper left', handlelength=1.2,
                         columnspacing=0.9, borderaxespad=0.1)
         page.tight_layout()

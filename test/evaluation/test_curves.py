@@ -1,4 +1,4 @@
-"""The arithmetic of benchmarks/curves.py: slopes, samples, the picture; what it measures is not."""
+"""The arithmetic of benchmarks/curves.py: slopes, samples, picture. What it measures is not."""
 
 import importlib.util
 import itertools
