@@ -1,11 +1,12 @@
 # make demo ARGS="--seed 3"   the whole loop drives to five goals, then a report
 # make test                   lint, types, coverage of control, unit tests, ROS graph tests
 # make mutation ARGS="--sample 300 --seed 1"   would the tests notice if control were wrong?
+# make figures ARGS="--only loop,calibrate"   measure the figures of the README again
 # make lint | coverage | bench | soak | test-numpy1 | venv | clean   soak: ARGS="--minutes 60"
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage mutation bench soak test-numpy1 venv clean
+.PHONY: help demo test lint coverage mutation bench figures soak test-numpy1 venv clean
 
 ARGS ?=
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py Makefile
@@ -19,7 +20,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := -m pip --disable-pip-version-check --quiet install
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: $(READY)
 	@.venv/bin/karpathy-control demo $(ARGS)
@@ -42,6 +43,9 @@ mutation: $(READY)
 
 bench: $(READY)
 	@.venv/bin/karpathy-control bench $(or $(ARGS),loop)
+
+figures: $(READY)
+	@.venv/bin/karpathy-control figures $(ARGS)
 
 soak: $(READY)
 	@.venv/bin/karpathy-control soak $(ARGS)

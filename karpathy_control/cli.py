@@ -20,6 +20,7 @@ COMMANDS = {
     'adversary': ('karpathy_control.evaluation.adversary', 'try to make the gate touch something'),
     'calibrate': ('karpathy_control.evaluation.calibrate', 'measure the simulated base'),
     'bench': ('karpathy_control.evaluation.bench', 'measure the loop, the world or training'),
+    'figures': ('karpathy_control.evaluation.figure_runs', 'measure the figures of the README'),
     'faults': ('karpathy_control.evaluation.faults', 'every fault in turn, and what is done'),
     'soak': ('karpathy_control.evaluation.soak', 'kill nodes at random for a long time'),
     'world': ('karpathy_control.bringup.world', 'write a generated world: SDF, MJCF or JSON'),

@@ -24,6 +24,7 @@ from karpathy_control.contracts.config import (
 )
 from karpathy_control.contracts.interfaces import SERVICES, TOPICS, Qos
 from karpathy_control.contracts.modes import Mode, Reason
+from karpathy_control.evaluation import figure_records
 
 ROOT = Path(__file__).resolve().parents[2]
 _QOS = {
@@ -86,9 +87,16 @@ def parameters() -> str:
                      f'{_parameters(found)}\n</details>\n' for name, found in parts)
 
 
+def figures() -> str:
+    """Every figure of the README, as benchmarks/results has it."""
+    records = figure_records.read_records(ROOT / 'benchmarks' / 'results')
+    return table(figure_records.HEADER, figure_records.rows(records)) + figure_records.machines(
+        records)
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     'topics': topics, 'services': services, 'arguments': arguments, 'modes': modes,
-    'parameters': parameters,
+    'parameters': parameters, 'figures': figures,
 }
 
 
