@@ -96,31 +96,42 @@ def depth_one(b, memory, rules, footprint, pose, points, kind, count, origin, ti
             if near < far:
                 clear_ray(memory.free_seen[b], camera_x + near * ex, camera_y + near * ey,
                           camera_x + far * ex, camera_y + far * ey, rules.cell, now)
-    stored = memory.camera[b]
+    pairs = memory.camera[b].reshape(-1, 4)
+    gone = np.zeros(memory.camera_count[b], np.bool_)
+    for k in range(gone.shape[0]):
+        pair = pairs[memory.camera_cells[b, k]]
+        gone[k] = (_passed(pair[0] - camera_x, pair[1] - camera_y, free, hit, rules.camera_clears,
+                           rules.cell)
+                   and _passed(pair[2] - camera_x, pair[3] - camera_y, free, hit,
+                               rules.camera_clears, rules.cell))
+    _drop(b, memory, rules, gone, now)
+    for k in range(count[b]):
+        if kind[b, k] < _FREE:
+            _add(memory, b, footprint, float(points[b, k, 0]), float(points[b, k, 1]), x, y, c, s,
+                 now, rules.cell, False)
+    keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
+
+
+@kernel
+def _drop(b, memory, rules, gone, now):
+    """Empty the cells of robot b's camera layer that are too old, or gone (camera_count,)."""
     seen = memory.camera_seen[b]
     cells = memory.camera_cells[b]
+    size = seen.shape[0]
     kept = 0
-    for k in range(memory.camera_count[b]):
+    for k in range(gone.shape[0]):
         slot = cells[k]
         j = slot // size
         i = slot % size
         if now - seen[j, i] > rules.memory_time:
             seen[j, i] = EMPTY
             forget_free(memory.free_seen[b], j, i, now)
-        elif (_passed(stored[j, i, 0] - camera_x, stored[j, i, 1] - camera_y, free, hit,
-                      rules.camera_clears, rules.cell)
-                and _passed(stored[j, i, 2] - camera_x, stored[j, i, 3] - camera_y, free, hit,
-                            rules.camera_clears, rules.cell)):
+        elif gone[k]:
             seen[j, i] = EMPTY
         else:
             cells[kept] = slot
             kept += 1
     memory.camera_count[b] = kept
-    for k in range(count[b]):
-        if kind[b, k] < _FREE:
-            _add(memory, b, footprint, float(points[b, k, 0]), float(points[b, k, 1]), x, y, c, s,
-                 now, rules.cell, False)
-    keep_near_free(memory.free_seen[b], x, y, yaw, now, rules, footprint)
 
 
 @kernel
@@ -176,31 +187,6 @@ def _looked_past(dx, dy, yaw, ranges, blind):
 
 
 @kernel
-def _take_back(b, memory, rules, x, y, yaw, ranges, offset, now):
-    """Empty the cells of robot b's camera layer that are forgotten or that a scan looks past."""
-    stored = memory.camera[b]
-    seen = memory.camera_seen[b]
-    cells = memory.camera_cells[b]
-    size = seen.shape[0]
-    blind = rules.camera_clears + offset
-    kept = 0
-    for k in range(memory.camera_count[b]):
-        slot = cells[k]
-        j = slot // size
-        i = slot % size
-        if now - seen[j, i] > rules.memory_time:
-            seen[j, i] = EMPTY
-            forget_free(memory.free_seen[b], j, i, now)
-        elif (_looked_past(stored[j, i, 0] - x, stored[j, i, 1] - y, yaw, ranges, blind)
-                and _looked_past(stored[j, i, 2] - x, stored[j, i, 3] - y, yaw, ranges, blind)):
-            seen[j, i] = EMPTY
-        else:
-            cells[kept] = slot
-            kept += 1
-    memory.camera_count[b] = kept
-
-
-@kernel
 def camera_scan_one(b, memory, rules, footprint, pose, ranges, offset, takes_back, time):
     """Take robot b's camera scan in; see Gate.observe_camera_scan. offset: camera from base, m."""
     x = pose[b, 0]
@@ -213,7 +199,14 @@ def camera_scan_one(b, memory, rules, footprint, pose, ranges, offset, takes_bac
     s = math.sin(yaw)
     n = ranges.shape[1]
     if takes_back:
-        _take_back(b, memory, rules, x, y, yaw, ranges[b], offset, now)
+        pairs = memory.camera[b].reshape(-1, 4)
+        gone = np.zeros(memory.camera_count[b], np.bool_)
+        blind = rules.camera_clears + offset
+        for k in range(gone.shape[0]):
+            pair = pairs[memory.camera_cells[b, k]]
+            gone[k] = (_looked_past(pair[0] - x, pair[1] - y, yaw, ranges[b], blind)
+                       and _looked_past(pair[2] - x, pair[3] - y, yaw, ranges[b], blind))
+        _drop(b, memory, rules, gone, now)
     for k in range(n):
         r = float(ranges[b, k])
         if math.isfinite(r) and r >= 0.0:
