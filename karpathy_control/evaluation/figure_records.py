@@ -53,10 +53,17 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 
 def write_record(folder: Path, record: Record) -> Path:
-    """Keep a record; an interrupted write leaves the old one."""
+    """Keep a record; an interrupted write leaves the old one.
+
+    In the result, paths within the checkout that `folder` (its benchmarks/results) belongs to are
+    kept from there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f'{record["name"]}.json'
     part = path.with_suffix('.part')
+    place = f'{folder.resolve().parents[1]}/'
+    if 'result' in record:
+        record = {**record, 'result': json.loads(json.dumps(record['result']).replace(place, ''))}
     part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
     part.replace(path)
     return path

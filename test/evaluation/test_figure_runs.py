@@ -308,3 +308,23 @@ def test_the_text_of_a_figure(key, result, text, met):
     row = next(row for m in MEASUREMENTS for row in m.rows if row.key == key)
     assert row.text(result) == text
     assert row.met(result) is met
+
+
+def test_a_record_knows_no_place_of_the_machine(tmp_path):
+    folder = tmp_path / 'benchmarks' / 'results'
+    record = {'name': 'x', 'result': {'file': str(tmp_path / 'config' / 'a.json'), 'y': '/b'}}
+    path = figure_records.write_record(folder, record)
+    assert json.loads(path.read_text())['result'] == {'file': 'config/a.json', 'y': '/b'}
+
+
+@pytest.mark.parametrize('path', sorted(
+    (docs.ROOT / 'benchmarks' / 'results').glob('*.json')), ids=lambda p: p.stem)
+def test_the_kept_records_know_none_either(path):
+    def texts(value):
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            return [text for part in value for text in texts(part)]
+        return [value] if isinstance(value, str) else []
+
+    assert not [text for text in texts(json.loads(path.read_text())) if text.startswith('/')]
