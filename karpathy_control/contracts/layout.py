@@ -48,14 +48,17 @@ def scan_bearings(beams: int = SCAN_BEAMS) -> NDArray[np.float32]:
     return (-math.pi + (np.arange(beams) + 0.5) * (2.0 * math.pi / beams)).astype(np.float32)
 
 
+_COSINES = np.cos(scan_bearings().astype(np.float64))
+_SINES = np.sin(scan_bearings().astype(np.float64))
+
+
 def in_view(ranges: NDArray[np.floating], camera_pose: Sequence[float]) -> NDArray[np.bool_]:
     """Whether the camera's horizontal field of view holds the point at each bearing and range.
 
     `ranges` (SCAN_BEAMS,) m about base; `camera_pose` x y z roll pitch yaw in base.
     """
-    bearings = scan_bearings().astype(np.float64)
-    x = ranges * np.cos(bearings) - camera_pose[0]
-    y = ranges * np.sin(bearings) - camera_pose[1]
+    x = ranges * _COSINES - camera_pose[0]
+    y = ranges * _SINES - camera_pose[1]
     azimuth = np.arctan2(y, x) - camera_pose[5]
     azimuth = (azimuth + math.pi) % (2.0 * math.pi) - math.pi
     return np.abs(azimuth) <= 0.5 * IMAGE_HFOV

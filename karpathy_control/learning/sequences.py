@@ -18,7 +18,7 @@ import numpy as np
 
 from karpathy_control.contracts.config import PerceptionConfig, SensorConfig, SimConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
-from karpathy_control.contracts.types import Command, FloatArray, Pose2, State
+from karpathy_control.contracts.types import Command, FloatArray, Pose2
 from karpathy_control.learning.dataset import CYCLE, FIRST_SEED, Wander, robot_config
 from karpathy_control.perception.camera_scan import scan_from_depth
 from karpathy_control.perception.runtime import PerceptionRuntime
@@ -50,16 +50,19 @@ class Truth:
     """Ranges of a world by the ray casts of the batched world."""
 
     def __init__(self, sim: MujocoWorld, band: tuple[float, float], lidar_height: float) -> None:
-        self._bank = pack([sim.world])
+        self._sim, self._bank = sim, pack([sim.world])
         self._heights = (band, (lidar_height, lidar_height))
         bearings = scan_bearings().astype(np.float64)
         self._cosine, self._sine = np.cos(bearings), np.sin(bearings)
 
-    def __call__(self, state: State, time: float) -> tuple[FloatArray, FloatArray]:
-        """Nearest in the band and in the lidar's plane, (SCAN_BEAMS,) m each, `time` s in."""
-        b = self._bank
+    def __call__(self) -> tuple[FloatArray, FloatArray]:
+        """Nearest in the band and in the lidar's plane now, (SCAN_BEAMS,) m each."""
+        b, state = self._bank, self._sim.true_state()
         xy = np.zeros((b.movers.shape[1], 2))
-        place_movers(time, b.movers[0], b.keyframes[0], b.keyframe_count[0], b.mover_count[0], xy)
+        place_movers(self._sim.time, b.movers[0], b.keyframes[0], b.keyframe_count[0],
+                     b.mover_count[0], xy)
+        people = self._sim.people()
+        xy[b.mover_count[0] - len(people):b.mover_count[0]] = people[:, :2]
         pose, found = np.array((state.x, state.y, state.yaw)), []
         for low, high in self._heights:
             ranges = np.empty(SCAN_BEAMS, np.float32)
@@ -104,7 +107,7 @@ def record_sequence(family: str, seed: int, frames: int, robot: RobotDescription
             assert depth is not None
             sensor.on_depth(depth, now)
             sensor.on_image(image, now)
-            true = {now: truth(sim.true_state(), sim.time)}
+            true = {now: truth()}
         for observation in sensor.release(now, now):
             said = perception.step(replace(observation, depth=None, depth_points=None))
             if observation.stamp not in true or observation.depth_points is None:

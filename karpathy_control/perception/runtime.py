@@ -300,7 +300,7 @@ def _enter(moving: NDArray[np.float64], table: FloatArray) -> None:
         row = table[int((math.atan2(y, x) + math.pi) / SECTOR_WIDTH) % SECTORS]
         row[0], row[1], row[3], row[4], row[5] = x, y, vx, vy, radius
         row[6], row[7] = max(row[6], confidence), _MOVING
-        row[-2:] = turn_rate, spread
+        row[8 + EMBEDDING:] = turn_rate, spread
 
 
 def _disagreement(learned: Scan, geometry: Scan) -> float:

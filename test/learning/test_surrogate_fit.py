@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from karpathy_control.contracts.config import RobotConfig
+from karpathy_control.bringup.resources import find
+from karpathy_control.contracts.config import RobotConfig, SimConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS
-from karpathy_control.learning.sequences import Sequence
+from karpathy_control.contracts.types import Command, Pose2
+from karpathy_control.contracts.world import Mover, Person, World
+from karpathy_control.learning.sequences import Sequence, Truth
 from karpathy_control.learning.surrogate import (
     area,
     both_below,
@@ -18,6 +21,8 @@ from karpathy_control.learning.surrogate import (
     say,
     window,
 )
+from karpathy_control.worlds.mujoco_world import MujocoWorld
+from karpathy_control.worlds.robot import load_robot
 from karpathy_control.worlds.surrogate import (
     BINS,
     CONTEXTS,
@@ -29,6 +34,23 @@ from karpathy_control.worlds.surrogate import (
 )
 
 CAMERA = RobotConfig().camera_pose
+
+
+def test_the_truth_of_a_world_is_where_its_people_are():
+    """Someone comes along y = 0 from x = 4 m: its front is 3.75 m off, a second later 2.75 m."""
+    world = World('open', 1, (-6.0, -6.0, 6.0, 6.0), Pose2(), ((5.0, 5.0),), movers=(
+        Mover(((0.0, 0.0, 3.0),), 0.5),), people=(Person(((4.0, 0.0), (-4.0, 0.0)), 1.0, 0.25),))
+    sim = MujocoWorld(world, SimConfig(), load_robot(find('description', 'jackal.urdf.xacro')))
+    truth = Truth(sim, (0.04, 0.5), 0.305)
+    band, plane = truth()
+    assert band[180] == plane[180] == pytest.approx(3.75, abs=0.01)
+    while sim.time < 1.0:
+        sim.step(Command())
+    band, plane = truth()
+    assert band[180] == plane[180] == pytest.approx(4.0 - 1.0 - 0.25, abs=0.3)  # it gives way
+    assert plane[180] == pytest.approx(sim.people()[0, 0] - sim.true_state().x - 0.25, abs=0.05)
+    assert plane[270] == pytest.approx(2.5, abs=0.02)  # the one that stands
+    assert np.isinf(plane[0])  # nobody stands at the origin
 SHAPE = (len(CONTEXTS), len(BINS))
 
 
