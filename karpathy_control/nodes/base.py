@@ -78,7 +78,10 @@ class LoopNode(LifecycleNode, Generic[T]):
             self._typed: NodeParameters[T] = NodeParameters(self, self.CONFIG)
         except ConfigError as error:
             raise ConfigError(f'{self.get_name()}: {error}') from error
-        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.add_pre_set_parameters_callback(self._parameters_asked)
+        self.add_on_set_parameters_callback(
+            lambda parameters: self._typed.check(parameters, self.active))
+        self.add_post_set_parameters_callback(self._parameters_set)
         # A plain publisher: diagnostics are wanted most when the node is not active.
         self._diagnostics = self.plain_publisher('/diagnostics')
         self.steady_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics)
@@ -242,17 +245,21 @@ class LoopNode(LifecycleNode, Generic[T]):
 
     # -- parameters and diagnostics -----------------------------------------------------------
 
-    def _on_set_parameters(self, parameters: list[Parameter]) -> Any:
-        result = self._typed.change(parameters, self.active)
-        if result.successful:
-            if self.journal is not None:
-                self.journal.parameters()
-            self.reconfigured()
-            for parameter in parameters:
-                self.get_logger().info(f'{parameter.name} = {parameter.value!r}')
-        else:
+    def _parameters_asked(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Before rclpy's own checks, which answer without a word in the log."""
+        parameters = self._typed.widened(parameters)
+        result = self._typed.check(parameters, self.active)
+        if not result.successful:
             self.get_logger().warning(f'parameter refused: {result.reason}')
-        return result
+        return parameters
+
+    def _parameters_set(self, parameters: list[Parameter]) -> None:
+        changes = self._typed.take(parameters)
+        if self.journal is not None:
+            self.journal.parameters()
+        self.reconfigured()
+        for change in changes:
+            self.get_logger().info(f'parameter {change}')
 
     def _publish_diagnostics(self) -> None:
         message = DiagnosticArray(status=[self._status(*own) for own in self.stage_logs()])

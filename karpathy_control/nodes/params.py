@@ -69,19 +69,31 @@ class NodeParameters(Generic[T]):
             except (InvalidParameterTypeException, InvalidParameterValueException) as error:
                 raise ConfigError(f'{spec.name}: {error}; it takes {spec.accepted}') from error
 
-    def change(self, parameters: list[Parameter], active: bool) -> SetParametersResult:
-        """Check a set request without side effects; on success `config` is the new one."""
-        values = dict(to_mapping(self.config))
-        for parameter in parameters:
-            spec = self._specs.get(parameter.name)
-            if spec is None:
-                continue
-            if active and not spec.live:
-                return SetParametersResult(successful=False, reason=(
-                    f'{spec.name} cannot change while the node is active; deactivate it first'))
-            values[spec.name] = parameter.value
+    def widened(self, parameters: list[Parameter]) -> list[Parameter]:
+        """The same with integers as floats where floats are taken: people type 1 for 1.0."""
+        return [Parameter(p.name, Parameter.Type.DOUBLE, float(p.value))
+                if p.type_ is Parameter.Type.INTEGER and p.name in self._specs
+                and self._specs[p.name].type is float else p for p in parameters]
+
+    def check(self, parameters: list[Parameter], active: bool) -> SetParametersResult:
+        """Whether a set request is accepted; changes nothing."""
+        fixed = [p.name for p in parameters
+                 if p.name in self._specs and not self._specs[p.name].live]
+        if active and fixed:
+            return SetParametersResult(successful=False, reason=(
+                f'{fixed[0]} cannot change while the node is active; deactivate it first'))
         try:
-            self.config = from_mapping(self._kind, values)
+            self._with(parameters)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+    def take(self, parameters: list[Parameter]) -> list[str]:
+        """Put a checked request in force; what it changed, as `name: old -> new`."""
+        old = to_mapping(self.config)
+        self.config = self._with(parameters)
+        return [f'{p.name}: {old[p.name]!r} -> {p.value!r}' for p in parameters if p.name in old]
+
+    def _with(self, parameters: list[Parameter]) -> T:
+        changes = {p.name: p.value for p in parameters if p.name in self._specs}
+        return from_mapping(self._kind, {**to_mapping(self.config), **changes})

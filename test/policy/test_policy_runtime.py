@@ -241,6 +241,16 @@ def test_a_live_change_is_taken_over(runtime):
         runtime.configure(from_mapping(PolicyConfig, {'memory.width': 64}))
 
 
+def test_deliberation_starts_as_often_as_a_live_change_says(runtime):
+    starts, replan = [], runtime._planner.replan
+    runtime._planner.replan = lambda goal: (starts.append(len(starts)), replan(goal))
+    drive(runtime, 12)
+    assert len(starts) == 3  # at 0, 4, 8
+    runtime.configure(from_mapping(PolicyConfig, {'replan_every': 2}))
+    drive(runtime, 12, start=12)
+    assert len(starts) == 3 + 6  # at 12, 14 ... 22
+
+
 @pytest.mark.parametrize('device', ['cuda:63', 'abacus'])
 def test_a_device_that_is_not_there_is_an_error(device):
     with pytest.raises(ConfigError, match=device):

@@ -1,4 +1,4 @@
-"""What people may do while the loop runs: goals, cancel, teleop, emergency stop, parameters."""
+"""What people may do while the loop runs: goals, cancel, teleop, emergency stop."""
 
 import os
 import signal
@@ -46,19 +46,6 @@ def test_a_goal_in_an_unknown_frame_is_refused_by_name(loop):
     running.wait(lambda e: e['mode'] == 'idle', 60.0, 'idle robot')
     running.observer.send(goal=[1.0, 0.0])
     running.wait(lambda e: 'goal_refused' in e['reasons'], 5.0, 'goal_refused')
-
-
-def test_live_parameters(loop):
-    running = loop()
-    running.drive()
-    answer = running.answer(set={'node': 'control', 'name': 'gate.margin', 'value': 9.0})
-    assert not answer['ok'] and '9' in answer['text'], answer
-    answer = running.answer(set={'node': 'control', 'name': 'robot.height', 'value': 0.6})
-    assert not answer['ok'] and 'active' in answer['text'], answer
-    assert running.answer(set={'node': 'control', 'name': 'robot.max_speed', 'value': 0.2})['ok']
-    running.wait(lambda e: 0.05 < e['v'] < 0.23, 5.0, 'the new limit to act')
-    for _ in range(10):
-        assert running.wait(lambda e: True, 2.0, 'status')['v'] < 0.25
 
 
 SECOND_COMMANDER = """

@@ -41,6 +41,6 @@ class PolicyConfig:
                                       'map alone', unit='s', minimum=0.2, maximum=60.0,
                                       live=True)
     replan_every: int = parameter(4, 'deliberation starts every so many observations',
-                                  minimum=1, maximum=100)
+                                  minimum=1, maximum=100, live=True)
     replan_delay: int = parameter(2, 'its result is used so many observations after its start',
                                   minimum=0, maximum=100)
