@@ -22,7 +22,7 @@ from karpathy_control.contracts.config import (
     RobotConfig,
     specs,
 )
-from karpathy_control.contracts.interfaces import SERVICES, TOPICS, Qos
+from karpathy_control.contracts.interfaces import ACTIONS, SERVICES, TOPICS, Qos
 from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.evaluation import figure_records
 
@@ -53,9 +53,10 @@ def topics() -> str:
 
 
 def services() -> str:
-    """Every service of the interface table."""
-    return table(('service', 'type', 'server', 'what'), (
-        (f'`{s.name}`', s.type.replace('/srv/', '/'), s.server, s.meaning) for s in SERVICES))
+    """Every service and action of the interface table."""
+    return table(('service or action', 'type', 'server', 'what'), (
+        (f'`{s.name}`', s.type.replace('/srv/', '/').replace('/action/', '/'), s.server, s.meaning)
+        for s in (*SERVICES, *ACTIONS)))
 
 
 def arguments() -> str:

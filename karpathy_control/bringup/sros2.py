@@ -15,14 +15,14 @@ import argparse
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from karpathy_control.bringup.plan import COMPOSED, enclave
 from karpathy_control.bringup.resources import find
 from karpathy_control.bringup.robots import load_profile
 from karpathy_control.contracts.config import NODE_CONFIGS
 from karpathy_control.contracts.files import read_yaml
-from karpathy_control.contracts.interfaces import SERVICES, TOPICS
+from karpathy_control.contracts.interfaces import ACTIONS, SERVICES, TOPICS
 
 VERSION = '0.2.0'  # of the policy schema
 OPERATOR, ROBOT, WATCHER = 'operator', 'robot', 'watcher'  # enclaves beside those of the plan
@@ -46,6 +46,8 @@ class Rights:
     subscribe: tuple[str, ...] = ()
     reply: tuple[str, ...] = ()
     request: tuple[str, ...] = ()
+    execute: tuple[str, ...] = ()  # actions
+    call: tuple[str, ...] = ()
 
 
 def rights(topics: Mapping[str, str]) -> dict[str, dict[str, Rights]]:
@@ -73,7 +75,8 @@ def rights(topics: Mapping[str, str]) -> dict[str, dict[str, Rights]]:
         for name in (*PARAMETER_SERVICES, *LIFECYCLE_SERVICES))
     people = tuple(t.name for t in TOPICS if t.writer == 'outside')
     for name in (OPERATOR, 'observer'):  # which drives the demo
-        found[name] = {name: _other(people, everything, services)}
+        found[name] = {name: replace(_other(people, everything, services),
+                                     call=tuple(a.name for a in ACTIONS))}
     found[WATCHER] = {WATCHER: _other((), everything)}
     return found
 
@@ -90,7 +93,8 @@ def _loop_node(name: str, topics: Mapping[str, str]) -> Rights:
         publish=(*publish, *LOGS, '~/transition_event', *(('/tf',) if name == 'sim' else ())),
         subscribe=(*subscribe, '/clock', '/parameter_events', *(TRANSFORMS if resolves else ())),
         reply=(*PARAMETER_SERVICES, *LIFECYCLE_SERVICES,
-               *(s.name for s in SERVICES if s.server == name)))
+               *(s.name for s in SERVICES if s.server == name)),
+        execute=tuple(a.name for a in ACTIONS if a.server == name))
 
 
 def _other(publish: tuple[str, ...], subscribe: tuple[str, ...],
@@ -111,7 +115,8 @@ def policy_xml(topics: Mapping[str, str], namespace: str = '') -> str:
             profile = ET.SubElement(profiles, 'profile', ns=namespace or '/', node=node)
             for kind, verb, names in (
                     ('topic', 'publish', of.publish), ('topic', 'subscribe', of.subscribe),
-                    ('service', 'reply', of.reply), ('service', 'request', of.request)):
+                    ('service', 'reply', of.reply), ('service', 'request', of.request),
+                    ('action', 'execute', of.execute), ('action', 'call', of.call)):
                 if names:
                     group = ET.SubElement(profile, f'{kind}s', {verb: 'ALLOW'})
                     for name in sorted(set(names)):

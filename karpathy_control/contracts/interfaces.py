@@ -125,6 +125,11 @@ SERVICES: tuple[Service, ...] = (
     Service('sim/reset', 'std_srvs/srv/Trigger', 'sim', 'robot to its start, contacts to zero'),
 )
 
+ACTIONS: tuple[Service, ...] = (
+    Service('navigate_to_pose', 'nav2_msgs/action/NavigateToPose', 'control',
+            'drive to a pose; where nav2_msgs is installed'),
+)
+
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 

@@ -64,7 +64,7 @@ class Controller(Intake):
         self._rules = rules
         self._fenced: tuple[Zone, ...] = ()
         self._gate = Gate(config)
-        self._goals = GoalKeeper(config.goal)
+        self.goals = GoalKeeper(config.goal)
         self._commanders = 0
         self._audit_lost = False
         self._now: int | None = None
@@ -78,19 +78,19 @@ class Controller(Intake):
 
     def on_goal(self, x: float, y: float) -> None:
         """Take a goal in odom, m; it pre-empts the last."""
-        self._goals.set(x, y)
+        self.goals.set(x, y)
 
     def adopt_goal(self, x: float, y: float) -> None:
         """Take over a goal after a restart; ignored once a goal was handled here."""
-        self._goals.adopt(x, y)
+        self.goals.adopt(x, y)
 
     def refuse_goal(self, text: str) -> None:
         """Note that a goal could not be understood."""
-        self._goals.refuse(text)
+        self.goals.refuse(text)
 
     def cancel_goal(self) -> tuple[bool, str]:
         """Give the goal up. Returns (done, text)."""
-        return self._goals.cancel()
+        return self.goals.cancel()
 
     def set_commanders(self, n: int) -> None:
         """Say how many publishers of cmd_vel there are, this one included."""
@@ -104,13 +104,13 @@ class Controller(Intake):
         """Take a changed configuration while running."""
         self.config = config
         self._gate.configure(config)
-        self._goals.config = config.goal
+        self.goals.config = config.goal
 
     def deactivate(self) -> None:
         """Forget inputs, goal and memory; the robot does not go on by itself afterwards."""
         self.forget_time()
         self.jumped_back = self.memory_void = False
-        self._goals.cancel()
+        self.goals.cancel()
         self._command, self._stop, self._ticked = Command(), None, None
         self._gate.reset()
 
@@ -145,10 +145,10 @@ class Controller(Intake):
         snapshot = self._snapshot(now, steady, sim_time, rule)
         if latest is not None and snapshot.odom is Health.FRESH:
             verdict = transition(snapshot)
-            self._goals.update(latest.x, latest.y, now / NANOSECONDS,
+            self.goals.update(latest.x, latest.y, now / NANOSECONDS,
                                verdict.override is Override.POLICY)
-            snapshot = replace(snapshot, goal=self._goals.goal is not None,
-                               goal_reason=self._goals.reason, goal_blocked=self._goals.blocked)
+            snapshot = replace(snapshot, goal=self.goals.goal is not None,
+                               goal_reason=self.goals.reason, goal_blocked=self.goals.blocked)
         verdict = transition(snapshot)
         if verdict.mode in (Mode.STOPPED, Mode.EMERGENCY_STOP):
             return self._halt(verdict, snapshot, rule, now, steady)
@@ -253,8 +253,8 @@ class Controller(Intake):
             action_invalid=self.action_invalid, input_invalid=steady < self._invalid_until,
             audit_lost=self._audit_lost, audit_required=config.audit.required,
             keep_out=rule.keep_out_inside, rule_speed=rule.speed_limit,
-            goal=self._goals.goal is not None, goal_reason=self._goals.reason,
-            goal_blocked=self._goals.blocked)
+            goal=self.goals.goal is not None, goal_reason=self.goals.reason,
+            goal_blocked=self.goals.blocked)
 
     def _drive(self, verdict: Verdict, snapshot: Snapshot, rule: RuleVerdict, now: int
                ) -> Decision:
@@ -316,9 +316,9 @@ class Controller(Intake):
         values.setdefault('interventions', '0')
         if rule.names:
             values['rules'] = ', '.join(rule.names)
-        if latest is not None and self._goals.goal is not None:
-            values['goal_distance'] = f'{self._goals.distance(latest.x, latest.y):.3f}'
-        if self.refused or self._goals.text:
-            values['refused'] = self._goals.text or self.refused
+        if latest is not None and self.goals.goal is not None:
+            values['goal_distance'] = f'{self.goals.distance(latest.x, latest.y):.3f}'
+        if self.refused or self.goals.text:
+            values['refused'] = self.goals.text or self.refused
         return Decision(command, verdict.mode, verdict.reasons, verdict.override, stamp,
-                        self._intervening, self._goals.goal, values, braking, proposal)
+                        self._intervening, self.goals.goal, values, braking, proposal)

@@ -14,6 +14,7 @@ class GoalKeeper:
     def __init__(self, config: GoalConfig) -> None:
         self.config = config
         self.goal: tuple[float, float] | None = None
+        self.number = 0  # of the goal that was set last, from 1 on
         self.reason = Reason.NO_GOAL  # why there is none
         self.blocked = False
         self.text = ''  # of the last refusal
@@ -26,6 +27,7 @@ class GoalKeeper:
             self.refuse(f'goal ({x}, {y}) is not finite')
             return False
         self._untouched = False
+        self.number += 1
         self.goal, self._mark, self.blocked, self.text = (float(x), float(y)), None, False, ''
         return True
 

@@ -7,6 +7,7 @@ shutting down, it still publishes zero.
 
 from __future__ import annotations
 
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -20,14 +21,16 @@ from karpathy_control.bringup.resources import find, log_folder
 from karpathy_control.contracts.config import ControlConfig
 from karpathy_control.contracts.geometry import from_frame, rotation_rpy
 from karpathy_control.contracts.interfaces import status_name, type_of
-from karpathy_control.contracts.modes import Mode, Reason
+from karpathy_control.contracts.modes import Mode, Override, Reason
 from karpathy_control.contracts.types import Action, Command, Pose2, State
 from karpathy_control.control.audit import AuditLog
 from karpathy_control.control.controller import Controller, Decision
+from karpathy_control.control.goals import GoalKeeper
 from karpathy_control.control.rules import EMPTY, load_rules
 from karpathy_control.nodes import clouds, convert
 from karpathy_control.nodes.base import LoopNode, steady
 from karpathy_control.nodes.frames import FrameResolver
+from karpathy_control.nodes.navigate import FEEDBACK_PERIOD, make_server
 from karpathy_control.nodes.spin import run
 
 TICK = 0.02  # s, steady
@@ -56,6 +59,10 @@ class ControlNode(LoopNode[ControlConfig]):
         self._decision: Decision | None = None
         self._odom: State | None = None
         self._idle_reason = Reason.NOT_ACTIVE  # while there is no decision
+        self._navigate = make_server(self, self.config.goal.action, self._goal_of_action,
+                                     self._take_goal, self.config.robot.base_frame)
+        if self._navigate is not None:
+            self.steady_timer(FEEDBACK_PERIOD, self._publish_feedback)
         self._tick_timer = self.steady_timer(TICK, self._tick)
         self.steady_timer(STATE_PERIOD, self._publish_state)
 
@@ -111,8 +118,16 @@ class ControlNode(LoopNode[ControlConfig]):
         self._controller.deactivate()
         self._decision = None
         self._publish_command(Command())
+        if self._navigate is not None:
+            self._navigate.update(self.now() * 1e-9, math.nan, True)
         self._audit.note(self.now(), 'deactivated: zero')
         self._audit.close()
+
+    def stop(self) -> None:
+        """Leave the graph as a server of actions, too."""
+        super().stop()
+        if self._navigate is not None:
+            self._navigate.destroy()
 
     def reconfigured(self) -> None:
         """Hand a live parameter change on."""
@@ -169,14 +184,27 @@ class ControlNode(LoopNode[ControlConfig]):
         self._controller.on_clock(convert.time_ns(message.clock), received)
 
     def _on_goal_pose(self, message: Any, received: int) -> None:
+        self._take_goal(*self._place(message))
+
+    def _place(self, message: Any) -> tuple[float, float]:
+        """The point of a pose, m in odom. InvalidMessage is also shown in `control/state`."""
         try:
             point = convert.position(message)
-            goal = self._frames.to_odom([point], message.header.frame_id, self._odom)[0]
+            x, y = self._frames.to_odom([point], message.header.frame_id, self._odom)[0]
         except convert.InvalidMessage as error:
             self._controller.refuse_goal(str(error))
             raise
-        self._controller.on_goal(float(goal[0]), float(goal[1]))
-        self.get_logger().info(f'goal {goal[0]:.2f} {goal[1]:.2f} in odom')
+        return float(x), float(y)
+
+    def _take_goal(self, x: float, y: float) -> GoalKeeper:
+        self._controller.on_goal(x, y)
+        self.get_logger().info(f'goal {x:.2f} {y:.2f} in odom')
+        return self._controller.goals
+
+    def _goal_of_action(self, message: Any) -> tuple[float, float]:
+        if not self.active:
+            raise convert.InvalidMessage('control is not active')
+        return self._place(message)
 
     def _on_observed_goal(self, message: Any, received: int) -> None:
         """Sensor is alive; after a restart of control, take over the goal that it carries."""
@@ -214,6 +242,16 @@ class ControlNode(LoopNode[ControlConfig]):
             self._arrived = 0, 0
         if decision.goal != self._goal:
             self._publish_goal(decision.goal)
+        if self._navigate is not None:
+            odom = self._odom
+            distance = self._controller.goals.distance(odom.x, odom.y) if odom else math.nan
+            self._navigate.update(
+                now * 1e-9, distance,
+                decision.command == Command() or decision.override is Override.TELEOP)
+
+    def _publish_feedback(self) -> None:
+        if self._navigate is not None:
+            self._navigate.publish_feedback(self._odom, self.config.robot.odom_frame)
 
     def _publish_command(self, command: Command) -> None:
         self._command.publish(convert.twist_message(

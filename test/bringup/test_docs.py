@@ -4,7 +4,7 @@ import pytest
 
 from karpathy_control.bringup import docs
 from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError, specs
-from karpathy_control.contracts.interfaces import SERVICES, TOPICS
+from karpathy_control.contracts.interfaces import ACTIONS, SERVICES, TOPICS
 from karpathy_control.contracts.modes import Mode, Reason
 
 
@@ -19,7 +19,7 @@ def test_the_readme_holds_every_table():
 
 
 def test_every_topic_service_parameter_mode_and_reason_is_listed():
-    for rows, text in ((TOPICS, docs.topics()), (SERVICES, docs.services())):
+    for rows, text in ((TOPICS, docs.topics()), ((*SERVICES, *ACTIONS), docs.services())):
         assert all(f'`{row.name}`' in text for row in rows)
     text = docs.parameters()
     for kind in NODE_CONFIGS.values():

@@ -8,7 +8,7 @@ from karpathy_control.bringup import sros2
 from karpathy_control.bringup.plan import enclave, plan
 from karpathy_control.bringup.resources import share
 from karpathy_control.contracts.config import NODE_CONFIGS
-from karpathy_control.contracts.interfaces import SERVICES, TOPICS
+from karpathy_control.contracts.interfaces import ACTIONS, SERVICES, TOPICS
 
 SHIPPED = share() / 'config' / 'sros2' / 'policy.xml'
 COMPOSED = ('sensor', 'perception', 'policy')
@@ -60,7 +60,8 @@ def test_structure_is_that_of_the_schema(shipped):
             assert (profile.tag, set(profile.attrib)) == ('profile', {'ns', 'node'})
             for group in profile:
                 kind = group.tag
-                verbs = {'topics': {'publish', 'subscribe'}, 'services': {'reply', 'request'}}
+                verbs = {'topics': {'publish', 'subscribe'}, 'services': {'reply', 'request'},
+                         'actions': {'execute', 'call'}}
                 assert set(group.attrib) <= verbs[kind] and set(group.attrib.values()) == {'ALLOW'}
                 assert len(group) and {entry.tag for entry in group} == {kind[:-1]}
 
@@ -100,6 +101,12 @@ def test_every_topic_has_the_writers_and_readers_of_the_table(shipped, topic):
 def test_every_service_has_one_server_and_people_call_it(shipped, service):
     assert holders(shipped, 'reply')[f'/{service.name}'] == {service.server}
     assert holders(shipped, 'request')[f'/{service.name}'] == PEOPLE
+
+
+@pytest.mark.parametrize('action', ACTIONS, ids=lambda a: a.name)
+def test_every_action_has_one_server_and_people_call_it(shipped, action):
+    assert holders(shipped, 'execute')[f'/{action.name}'] == {action.server}
+    assert holders(shipped, 'call')[f'/{action.name}'] == PEOPLE
 
 
 @pytest.mark.parametrize('node', NODE_CONFIGS)

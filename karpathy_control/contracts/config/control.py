@@ -65,6 +65,10 @@ class GoalConfig:
                                     minimum=1.0, maximum=300.0, live=True)
     progress: float = parameter(0.2, 'motion of the robot that counts as progress', unit='m',
                                 minimum=0.01, maximum=5.0, live=True)
+    timeout: float = parameter(600.0, 'a goal given by the action is given up after this; 0: '
+                               'never', unit='s', minimum=0.0, maximum=86400.0, live=True)
+    action: str = parameter('navigate_to_pose', 'name of the NavigateToPose server, where '
+                            'nav2_msgs is installed; empty: none')
 
 
 @dataclass(frozen=True)
