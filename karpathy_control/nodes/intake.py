@@ -56,13 +56,12 @@ class Intake:
         has_goal = bool(message.header.frame_id)
         self._pipeline.on_goal(convert.position(message) if has_goal else None)
 
-    def _on_plan(self, message: Any, received: int) -> None:
+    def _on_plan(self, message: Any, received: int) -> str | None:
         points = convert.path_points(message)
         if len(points) == 0:
-            self._pipeline.on_plan(None)
-            return
+            return self._pipeline.on_plan(None)
         odom = self._to_odom(points, message.header.frame_id, self._state)
-        self._pipeline.on_plan(odom.astype(np.float32))
+        return self._pipeline.on_plan(odom.astype(np.float32), convert.stamp_ns(message.header))
 
 
 def observation_messages(o: Observation, config: SensorConfig) -> dict[str, Any]:

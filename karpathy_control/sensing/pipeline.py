@@ -41,6 +41,7 @@ from karpathy_control.sensing.align import ImuHistory, OdometryHistory, relative
 from karpathy_control.sensing.depth_filter import DepthFilter
 from karpathy_control.sensing.preprocess import ImageWarp, scaled_model, virtual_model
 from karpathy_control.sensing.resample import ScanResampler
+from karpathy_control.sensing.route import Route
 
 SCAN_LEAD = NANOSECONDS // 100  # a scan may be this much later than the reference
 CLOCK_SLACK = NANOSECONDS // 20  # a clock that is slewed back by less has not jumped
@@ -76,7 +77,7 @@ class SensorPipeline:
         self._imu = ImuHistory()
         self._frozen_image, self._frozen_depth = FrozenImage(), FrozenScan()
         self._goal: tuple[float, float] | None = None
-        self._plan: FloatArray | None = None
+        self._route = Route()
         self._model: CameraModel | None = None
         self._warp: ImageWarp | None = None
         self._filter: DepthFilter | None = None
@@ -188,9 +189,11 @@ class SensorPipeline:
         """The goal in odom, m, or None."""
         self._goal = goal
 
-    def on_plan(self, plan: FloatArray | None) -> None:
-        """A route in odom, shape (n, 2) m, or None."""
-        self._plan = None if plan is None else np.asarray(plan, np.float32).reshape(-1, 2)
+    def on_plan(self, plan: FloatArray | None, stamp: int = 0) -> str | None:
+        """A route in odom, shape (n, 2) m, or None. Without a stamp (0) it is of this moment."""
+        now = self._odom.newest or 0
+        return self._report('plan', self._route.take(plan, stamp or now, now,
+                                                     self._config.plan_max_age))
 
     # --- output ---
 
@@ -269,7 +272,7 @@ class SensorPipeline:
                                      for s, _ in scans], np.float64).reshape(-1, 4),
             **{f'ranges.{i}': scan.ranges for i, (scan, _) in enumerate(scans)},
             'goal': np.array(self._goal or [], np.float64),
-            **({} if self._plan is None else {'plan': self._plan}),
+            **self._route.state(),
             **({} if self._model is None else {'model': np.array(
                 [*astuple(self._model)[:6], *self._model.distortion], np.float64)})}
 
@@ -291,7 +294,7 @@ class SensorPipeline:
         if state['goal'].size:
             x, y = state['goal']
             self._goal = (float(x), float(y))
-        self._plan = state.get('plan')
+        self._route.restore(state)
         if 'model' in state:
             width, height, fx, fy, cx, cy, *distortion = map(float, state['model'])
             self.on_camera_model(CameraModel(int(width), int(height), fx, fy, cx, cy,
@@ -377,9 +380,12 @@ class SensorPipeline:
         if self._goal is not None:
             x, y = to_frame([self._goal], state.pose)[0]
             goal = (float(x), float(y))
+        plan, why = self._route.at(source.stamp, self._goal, config.plan_max_age)
+        if why:
+            self.counts[why] += 1
         return Observation(
             stamp=source.stamp, state=state, scan=self._read_scan(state), image=image, depth=depth,
-            depth_points=points, imu=self._imu.window(source.stamp), goal=goal, plan=self._plan)
+            depth_points=points, imu=self._imu.window(source.stamp), goal=goal, plan=plan)
 
     def _read_scan(self, state: State) -> Scan | None:
         scan = next((scan for scan, _ in reversed(self._scans)

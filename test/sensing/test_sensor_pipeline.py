@@ -165,7 +165,7 @@ def test_the_scan_is_moved_to_the_reference_stamp(pipe):
 def test_goal_and_plan(pipe):
     pipe.on_odom(State(100 * MS, 1.0, 2.0, np.pi / 2, 0, 0), 100 * MS)
     pipe.on_goal((1.0, 5.0))
-    pipe.on_plan(np.zeros((3, 2)))
+    pipe.on_plan(np.array([[1.0, 2.0], [2.0, 3.0], [1.0, 5.0]]))
     pipe.on_imu(ImuSample(95 * MS, (0, 0, 1), (0, 0, 9.8)), 95 * MS)
     pipe.on_image(image(100), 100 * MS)
     (got,) = pipe.release(100 * MS, 100 * MS)
@@ -176,6 +176,26 @@ def test_goal_and_plan(pipe):
     pipe.on_odom(odom(150), 150 * MS)
     pipe.on_image(image(150), 150 * MS)
     assert pipe.release(150 * MS, 150 * MS)[0].goal is None
+
+
+def test_a_stale_plan_is_refused_and_one_that_becomes_stale_is_left_out(pipe):
+    pipe.configure(replace(SensorConfig(), plan_max_age=0.1))
+    pipe.on_odom(odom(200), 200 * MS)
+    assert pipe.on_plan(np.zeros((2, 2)), 99 * MS) == (
+        'plan of 0.1 s ago; it takes at most plan_max_age, 0.1 s')
+    assert pipe.on_plan(np.zeros((2, 2)), 100 * MS) is None
+    for ms, there in ((200, True), (250, False)):
+        pipe.on_odom(odom(ms), ms * MS)
+        pipe.on_image(image(ms), ms * MS)
+        (got,) = pipe.release(ms * MS, ms * MS)
+        assert (got.plan is not None) == there
+    pipe.on_plan(np.zeros((2, 2)))  # without a stamp: of the newest odometry, 250 ms
+    pipe.on_goal((0.0, 1.5))
+    pipe.on_odom(odom(300), 300 * MS)
+    pipe.on_image(image(300), 300 * MS)
+    assert pipe.release(300 * MS, 300 * MS)[0].plan is None
+    assert {k: n for k, n in pipe.counts.items() if 'plan' in k} == {
+        'dropped_plan': 1, 'plan_too_old': 1, 'plan_elsewhere': 1}
 
 
 def feed_lidar(pipe, start, stop):

@@ -29,5 +29,8 @@ class SensorConfig:
                                     'the set', unit='s', minimum=0.02, maximum=1.0, live=True)
     future_tolerance: float = parameter(0.1, 'a stamp may lead now by this much', unit='s',
                                         minimum=0.0, maximum=1.0, live=True)
+    plan_max_age: float = parameter(5.0, 'a plan of somebody else that is older than this, by its '
+                                    'stamp, is left out; 0: never', unit='s', minimum=0.0,
+                                    maximum=3600.0, live=True)
     find_frozen: bool = parameter(True, 'leave a camera out that sends the same frame again while '
                                   'odometry says that it should have changed', live=True)
