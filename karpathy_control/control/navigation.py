@@ -13,7 +13,7 @@ from enum import Enum
 from karpathy_control.contracts.modes import Reason
 from karpathy_control.control.goals import GoalKeeper
 
-LEAST_RATE = 0.05  # m/s towards the goal, below which nobody can say how long it will take
+LEAST_RATE = 0.0625  # m/s towards the goal, below which nobody can say how long it will take
 
 
 class End(Enum):
@@ -53,7 +53,8 @@ class Navigation:
 
     def __init__(self, goals: GoalKeeper, time: float) -> None:
         self._goals, self._number = goals, goals.number
-        self._start, self._first = time, 0.0
+        self._start = time
+        self._first: float | None = None  # m, the first distance that was known
         self.progress: Progress | None = None  # None until a distance was known
         self.cancelling = False
 
@@ -74,7 +75,7 @@ class Navigation:
         """
         goals, config = self._goals, self._goals.config
         if time < self._start:
-            self._start, self.progress = time, None
+            self._start, self._first = time, None
         if goals.number != self._number:
             return Ended(End.ABORTED, 'preempted by a newer goal')
         if goals.goal is None:
@@ -91,7 +92,7 @@ class Navigation:
         if 0.0 < config.timeout <= elapsed:
             return self._abort(f'not reached within goal.timeout, {config.timeout:g} s', True)
         if not math.isnan(distance):
-            if self.progress is None:
+            if self._first is None:
                 self._first = distance
             rate = (self._first - distance) / elapsed if elapsed > 0.0 else 0.0
             self.progress = Progress(distance, elapsed,

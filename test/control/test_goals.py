@@ -119,3 +119,11 @@ def test_adopt_only_after_a_restart(keeper):
     assert keeper.reason is Reason.GOAL_REACHED
     assert not keeper.adopt(1.0, 2.0)  # an echo of the goal just reached
     assert keeper.goal is None
+
+
+def test_every_goal_that_is_set_has_a_number_of_its_own(keeper):
+    numbers = [keeper.number]
+    for x in (1.0, math.nan, 1.0):  # what is refused gets none
+        keeper.set(x, 0.0)
+        numbers.append(keeper.number)
+    assert numbers == [0, 1, 1, 2]

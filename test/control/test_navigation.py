@@ -29,8 +29,16 @@ def test_progress_tells_distance_time_and_what_is_left_at_the_mean_rate(navigati
     assert navigation.progress == Progress(4.0, 0.0, 0.0)  # no rate yet
     assert navigation.update(102.0, 3.0, False) is None
     assert navigation.progress == Progress(3.0, 2.0, 6.0)  # 1 m in 2 s, so 3 m in 6 s
+    navigation.update(100.5, 3.5, False)
+    assert navigation.progress == Progress(3.5, 0.5, 3.5)
     navigation.update(110.0, 3.6, False)  # 0.4 m in 10 s: nobody can say
     assert navigation.progress == Progress(3.6, 10.0, 0.0)
+
+
+def test_two_looks_at_one_moment_begin_nothing_anew(navigation):
+    for time, distance in ((100.0, 4.0), (100.0, 3.0), (102.0, 2.0)):
+        navigation.update(time, distance, False)
+    assert navigation.progress == Progress(2.0, 2.0, 2.0)  # 2 m in 2 s
 
 
 def test_the_least_rate_still_counts(navigation):
@@ -46,11 +54,12 @@ def test_reached(goals, navigation):
 
 
 def test_cancelled_is_told_once_the_robot_stands(goals, navigation):
+    assert navigation.cancelling is False
     navigation.cancel()
     assert goals.goal is None
     assert navigation.update(101.0, NAN, False) is None
     ended = navigation.update(101.3, NAN, True)
-    assert ended.how is End.CANCELED and 'stands' in ended.text
+    assert (ended.how, ended.text) == (End.CANCELED, 'cancelled, and the robot stands')
 
 
 def test_reached_just_before_it_was_cancelled_is_reached(goals, navigation):
@@ -61,7 +70,8 @@ def test_reached_just_before_it_was_cancelled_is_reached(goals, navigation):
 
 def test_preempted_by_a_newer_goal_which_stays(goals, navigation):
     goals.set(4.0, 0.0)  # the same place, and yet another's
-    assert navigation.update(101.0, 4.0, False).text == 'preempted by a newer goal'
+    ended = navigation.update(101.0, 4.0, False)
+    assert (ended.how, ended.text) == (End.ABORTED, 'preempted by a newer goal')
     navigation.cancel()  # what comes too late takes nothing from the newer one
     assert goals.goal == (4.0, 0.0)
 
@@ -69,7 +79,9 @@ def test_preempted_by_a_newer_goal_which_stays(goals, navigation):
 def test_cancelled_by_somebody_else_is_aborted(goals, navigation):
     goals.cancel()
     ended = navigation.update(101.0, NAN, True)
-    assert ended.how is End.ABORTED and 'somebody else' in ended.text and not ended.timed_out
+    assert (ended.how, ended.text) == (
+        End.ABORTED, 'the goal was cancelled by somebody else, or control was deactivated')
+    assert not ended.timed_out
 
 
 def test_blocked_is_aborted_and_gives_the_goal_up(goals, navigation):
@@ -84,13 +96,14 @@ def test_blocked_is_aborted_and_gives_the_goal_up(goals, navigation):
 
 
 @pytest.mark.parametrize('limit, time, over', [
-    (60.0, 159.9, False), (60.0, 160.0, True), (0.0, 1e6, False)])
+    (60.0, 159.9, False), (60.0, 160.0, True), (0.5, 100.5, True), (0.0, 1e6, False)])
 def test_timeout(goals, navigation, limit, time, over):
     goals.config = GoalConfig(timeout=limit)  # live
     ended = navigation.update(time, 4.0, False)
     assert (ended is not None) == over == (goals.goal is None)
     if over:
-        assert (ended.how, ended.timed_out) == (End.ABORTED, True) and '60 s' in ended.text
+        assert (ended.how, ended.timed_out) == (End.ABORTED, True)
+        assert ended.text == f'not reached within goal.timeout, {limit:g} s'
 
 
 def test_a_clock_that_jumps_back_begins_anew(navigation):
