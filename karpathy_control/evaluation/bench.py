@@ -4,7 +4,7 @@ loop   drives in MuJoCo over real DDS and reports latency per stage and end to e
        observations, CPU and memory of each node, beside the floor of the same run: bare rclpy
        processes that pass messages of the same sizes over the same hops, plus the bare forward
        passes of encoder and policy.
-world  batched world: splat lidar against the brute-force oracle.
+world  batched world: numba on the CPU against torch on --device.
 train  the whole training environment with gate and deliberation, with and without learning.
 """
 
@@ -170,12 +170,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind = kinds.add_parser(name, help=f'steps per second of the batched {name}')
         kind.add_argument('--envs', type=int, default=256)
         kind.add_argument('--steps', type=int, default=100)
+        if name == 'world':
+            kind.add_argument('--device', default='cpu', help='of torch: cpu, cuda or cuda:N')
+            kind.add_argument('--compile', action='store_true',
+                              help='fuse the rays and distances of torch by torch.compile')
     a = parser.parse_args(argv)
     if a.kind == 'loop':
         result = bench_loop(a.seconds, a.composed, a.seed, a.record)
     else:
         from karpathy_control.evaluation import bench_batched
-        result = getattr(bench_batched, f'bench_{a.kind}')(a.envs, a.steps)
+        result = (bench_batched.bench_train(a.envs, a.steps) if a.kind == 'train' else
+                  bench_batched.bench_world(a.envs, a.steps, a.device, a.compile))
     print(json.dumps(result))
     return 0
 

@@ -17,7 +17,7 @@ from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import ControlConfig, PerceptionConfig, PolicyConfig
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, scan_bearings
 from karpathy_control.control.gate import Gate
-from karpathy_control.learning.rewards import Transition
+from karpathy_control.learning.rewards import Array, Transition, ends
 from karpathy_control.perception.motion import load_network
 from karpathy_control.perception.tracker import Tracker
 from karpathy_control.policy.deliberation import Deliberation, Features
@@ -38,13 +38,13 @@ class Outcome:
     """What one step of the loop led to; the terminal causes exclude each other."""
 
     transition: Transition
-    arrived: NDArray[np.bool_]  # (B,)
-    contact: NDArray[np.bool_]  # (B,)
-    late: NDArray[np.bool_]  # (B,) the time is up
-    status: NDArray[np.int8]  # (B,) of the gate
+    arrived: Array  # (B,) bool
+    contact: Array  # (B,) bool
+    late: Array  # (B,) bool, the time is up
+    status: Array  # (B,) int8, of the gate
 
     @property
-    def done(self) -> NDArray[np.bool_]:
+    def done(self) -> Array:
         """Slots whose episode is over and that need `begin`. Shape: (B,)."""
         return self.arrived | self.contact | self.late
 
@@ -148,10 +148,10 @@ class ClosedLoop:
         contact = w.contact.copy()
         if self._reach is None:
             near = np.linalg.norm(w.odom_pose[:, :2] - self._goal, axis=1)
-            arrived = ~contact & (near <= self.policy.goal_tolerance)
+            near = near <= self.policy.goal_tolerance
         else:
-            arrived = ~contact & (self.true_error() <= self._reach)
-        late = ~contact & ~arrived & (w.time >= self.episode_time - 0.5 * CONTROL_STEP)
+            near = self.true_error() <= self._reach
+        arrived, late = ends(contact, near, w.time, self.episode_time)
         return Outcome(
             Transition(
                 step=CONTROL_STEP, progress=self._progress(before), reached=arrived,

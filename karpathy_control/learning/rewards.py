@@ -1,18 +1,19 @@
 """R(s, a) = sum_i r_i * Reward_i(s, a): each term a short, named function over a batch.
 
 The weights r_i are in config/train.yaml; a term without a weight there is not computed. Every
-term is logged unweighted, per second of driving.
+term is logged unweighted, per second of driving. The terms keep to what numpy arrays and torch
+tensors have in common, so both backends of the batched world are rewarded by the same lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from karpathy_control.worlds.batched import CONTROL_STEP
 
-Array = NDArray[np.float64]
+Array = Any  # a numpy array or a torch tensor; all of a Transition are of one kind
 
 COMFORT = 0.25  # m: nearer than this to anything is uncomfortable at speed
 
@@ -23,8 +24,8 @@ class Transition:
 
     step: float  # s
     progress: Array  # (B,) m of free path won, both ends on the same cost-to-go
-    reached: NDArray[np.bool_]  # (B,) the goal was reached in this step
-    contact: NDArray[np.bool_]  # (B,) something was touched in this step
+    reached: Array  # (B,) bool, the goal was reached in this step
+    contact: Array  # (B,) bool, something was touched in this step
     proposed: Array  # (B, 2) v w, what the policy asked for
     applied: Array  # (B, 2) v w, what the gate let through
     previous: Array  # (B, 2) v w, what it let through a step ago
@@ -35,38 +36,38 @@ class Transition:
 
 def progress(t: Transition) -> Array:
     """Metres of free path won; at most half a metre counts, a replan may jump."""
-    return np.clip(t.progress, -0.5, 0.5)
+    return t.progress.clip(-0.5, 0.5)
 
 
 def reached(t: Transition) -> Array:
     """1 on arrival."""
-    return t.reached.astype(np.float64)
+    return t.reached * 1.0
 
 
 def collision(t: Transition) -> Array:
     """1 on contact."""
-    return t.contact.astype(np.float64)
+    return t.contact * 1.0
 
 
 def time(t: Transition) -> Array:
     """Seconds spent."""
-    return np.full(len(t.progress), t.step)
+    return t.reached * 0.0 + t.step
 
 
 def leaning(t: Transition) -> Array:
     """|applied - proposed| as a share of the limits, per second: do not lean on the gate."""
-    return np.sum(np.abs(t.applied - t.proposed) / t.limits, axis=1) * t.step
+    return (abs(t.applied - t.proposed) / t.limits).sum(1) * t.step
 
 
 def smoothness(t: Transition) -> Array:
     """Squared change of the applied command as a share of the limits."""
-    return np.sum(((t.applied - t.previous) / t.limits) ** 2, axis=1)
+    return (((t.applied - t.previous) / t.limits) ** 2).sum(1)
 
 
 def comfort(t: Transition) -> Array:
     """How far inside the comfort distance, times the speed: near and fast is what disturbs."""
-    inside = np.clip(1.0 - t.clearance / COMFORT, 0.0, 1.0)
-    return inside * np.abs(t.speed) * t.step
+    inside = (1.0 - t.clearance / COMFORT).clip(0.0, 1.0)
+    return inside * abs(t.speed) * t.step
 
 
 TERMS: dict[str, Callable[[Transition], Array]] = {
@@ -85,7 +86,16 @@ def weighted_sum(transition: Transition,
         if name not in TERMS:
             raise ValueError(f'unknown reward {name!r}; known: {", ".join(TERMS)}')
     values = {name: TERMS[name](transition) for name in weights}
-    total = np.zeros(len(transition.progress))
+    total = transition.reached * 0.0
     for name, value in values.items():
-        total += weights[name] * value
+        total = total + weights[name] * value
     return total, values
+
+
+def ends(contact: Array, near: Array, time: Array, episode_time: float) -> tuple[Array, Array]:
+    """Who has arrived and whose time is up, (B,) bool each; causes of an end exclude each other.
+
+    contact, near (B,) bool: something was touched, the goal is within reach; time (B,) s.
+    """
+    arrived = near & ~contact
+    return arrived, (time >= episode_time - 0.5 * CONTROL_STEP) & ~contact & ~arrived

@@ -33,6 +33,26 @@ from karpathy_control.worlds.social import (
     start_people,
 )
 from karpathy_control.worlds.surrogate import MODELS, ErrorModel, draw, exact
+from karpathy_control.worlds.traits import (
+    ACCELERATION,
+    CAMERA_DEPTH,
+    CAMERA_ERROR,
+    CAMERA_RANGE,
+    DECELERATION,
+    DELAY,
+    DEPTH_NOISE,
+    DRIFT,
+    LIDAR_FOV,
+    NORMAL,
+    SCAN_DROP,
+    SCAN_NOISE,
+    SLIP,
+    TRAITS,
+    TURN_ACCELERATION,
+    TURN_DRIFT,
+    TURN_SLIP,
+    draw_traits,
+)
 from karpathy_control.worlds.variation import MAX_DELAY, Variation
 
 CONTROL_STEP = STEP  # s: people decide once in each
@@ -41,16 +61,6 @@ HISTORY = math.ceil(MAX_DELAY / CONTROL_STEP) + 1  # commands on their way to th
 CLEARANCE_HORIZON = 1.0  # m, clearance is reported up to here
 CAMERA_NEAREST = 0.45  # m from base: nearer, a low obstacle is under the image
 CAMERA_HALF = math.radians(45.0)  # half of the camera's view, about base
-
-# columns of the per-slot traits drawn at reset
-(DELAY, ACCELERATION, DECELERATION, TURN_ACCELERATION, SLIP, TURN_SLIP, DRIFT, TURN_DRIFT,
- SCAN_NOISE, SCAN_DROP, LIDAR_FOV, CAMERA_ERROR, CAMERA_DEPTH, CAMERA_RANGE,
- DEPTH_NOISE) = range(15)
-TRAITS = ('delay', 'acceleration', 'deceleration', 'turn_acceleration', 'slip', 'turn_slip',
-          'drift', 'turn_drift', 'scan_noise', 'scan_drop', 'lidar_fov', 'camera_error',
-          'camera_depth', 'camera_range', 'depth_noise')
-
-_NORMAL = np.random.default_rng(20240229).standard_normal(1 << 14).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,8 @@ class BatchedWorld:
             self.world[slot] = leg.world
             self.true_pose[slot] = self.odom_pose[slot] = leg.start
             self.goal[slot] = leg.goal
-            self._draw_traits(slot, int(seed))
+            self._traits[slot], self._random[slot] = draw_traits(self.robot, self.variation,
+                                                                 int(seed))
         for array in (self.time, self.true_velocity, self.velocity, self._wheel, self._history,
                       self.contact_speed):
             array[slots] = 0.0
@@ -172,23 +183,6 @@ class BatchedWorld:
             b.mover_count[w], CLEARANCE_HORIZON)
         return bool(distance > margin)
 
-    def _draw_traits(self, slot: int, seed: int) -> None:
-        rng = np.random.default_rng([seed, 7919])
-        v, t = self.variation, self._traits[slot]
-        t[DELAY] = rng.uniform(*v.delay)
-        t[ACCELERATION] = self.robot.acceleration * (factor := rng.uniform(*v.acceleration))
-        t[TURN_ACCELERATION] = self.robot.turn_acceleration * factor
-        t[DECELERATION] = self.robot.deceleration * rng.uniform(*v.deceleration)
-        t[SLIP], t[TURN_SLIP] = rng.uniform(*v.slip), rng.uniform(*v.turn_slip)
-        t[DRIFT] = rng.uniform(*v.drift) * rng.standard_normal()
-        t[TURN_DRIFT] = rng.uniform(*v.turn_drift) * rng.standard_normal()
-        t[SCAN_NOISE], t[SCAN_DROP] = rng.uniform(*v.scan_noise), rng.uniform(*v.scan_drop)
-        t[LIDAR_FOV] = rng.uniform(*v.lidar_fov)
-        t[CAMERA_ERROR], has_depth = rng.uniform(*v.camera_error), rng.uniform(*v.camera_depth)
-        t[CAMERA_RANGE], t[DEPTH_NOISE] = rng.uniform(*v.camera_range), rng.uniform(*v.depth_noise)
-        self._random[slot] = rng.integers(0, 2**63, dtype=np.uint64)
-        t[CAMERA_DEPTH] = rng.random() < has_depth
-
     def _sense(self, slots: NDArray[np.int64]) -> None:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
@@ -197,7 +191,7 @@ class BatchedWorld:
                self._random, self._bearings, self._cosine, self._sine, self._footprint,
                self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
                b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
-               b.keyframe_count, b.mover_count, _NORMAL)
+               b.keyframe_count, b.mover_count, NORMAL)
 
 
 @kernel
