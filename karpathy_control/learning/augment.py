@@ -86,25 +86,27 @@ class FrameSet:
         t['depth'] = t['depth'].float()
         b = len(index)
 
+        def uniform(*shape: int) -> Tensor:  # drawn on the CPU, so that a seed says the same
+            return torch.rand(shape, generator=generator).to(self._device)
+
         def chance(share: float, *shape: int) -> Tensor:
-            return (torch.rand((b, *shape), generator=generator) < share).to(self._device)
+            return uniform(b, *shape) < share
 
         if how.mirror > 0.0:
             _mirror(t, chance(how.mirror))
         if how.colour > 0.0 or how.pixel_noise > 0.0:
             t['image'] = _recolour(t['image'], how, generator)
         if how.depth_noise > 0.0:
-            amount = how.depth_noise * (torch.rand((b, 1, 1), generator=generator)
-                                        if how.depth_noise > 1.0 else 1.0)
-            t['depth'] = t['depth'] + (amount * DEPTH_NOISE * t['depth'].square()
-                                       * torch.randn(t['depth'].shape, generator=generator))
+            amount = how.depth_noise * (uniform(b, 1, 1) if how.depth_noise > 1.0 else 1.0)
+            noise = torch.randn(t['depth'].shape, generator=generator).to(self._device)
+            t['depth'] = t['depth'] + amount * DEPTH_NOISE * t['depth'].square() * noise
             t['depth'][torch.isnan(t['depth'])] = math.inf  # Inf * 0 of what lies beyond range
         if how.depth_holes > 0.0:
             holes = chance(how.depth_holes, t['depth'].shape[1] // 8, t['depth'].shape[2] // 8)
             t['depth'][holes.repeat_interleave(8, 1).repeat_interleave(8, 2)] = math.nan
         if how.beam_drop > 0.0:
-            share = how.beam_drop * torch.rand((b, 1), generator=generator)
-            t['scan'][torch.rand(t['scan'].shape, generator=generator) < share] = math.nan
+            share = how.beam_drop * uniform(b, 1)
+            t['scan'][uniform(*t['scan'].shape) < share] = math.nan
         t['past'][chance(how.no_past)] = math.nan
         t['past_age'][torch.isnan(t['past']).all(2)] = 0.0
         lost = torch.stack([chance(p) for p in (how.no_image, how.no_depth, how.no_scan,
@@ -143,11 +145,12 @@ def _recolour(image: Tensor, how: Augmentation, generator: torch.Generator) -> T
     b = len(image)
     spread = torch.rand((3, b, 1, 1, 1), generator=generator) * 2.0 - 1.0
     tint = 1.0 + 0.4 * how.colour * (torch.rand((b, 1, 1, 3), generator=generator) * 2.0 - 1.0)
+    pattern = torch.randn(image.shape[1:], generator=generator)  # one, its strength by frame
+    spread, tint, pattern = (v.to(image.device) for v in (spread, tint, pattern))
     x = (image.float() - 128.0) * (1.0 + how.colour * spread[0]) + 128.0
     x = x * tint * (1.0 + how.colour * spread[1])
-    noise = torch.randn(x[0].shape, generator=generator) * (
-        how.pixel_noise * (0.5 + 0.5 * spread[2]))  # one pattern, strength by frame
-    return (x + noise.to(x)).clamp_(0.0, 255.0).to(torch.uint8)
+    x = x + pattern * (how.pixel_noise * (0.5 + 0.5 * spread[2]))
+    return x.clamp_(0.0, 255.0).to(torch.uint8)
 
 
 def _what_to_ask(t: dict[str, Tensor], no_image: Tensor, hidden: Tensor

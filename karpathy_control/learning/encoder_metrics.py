@@ -127,7 +127,8 @@ def geometry_metrics(frames: FrameSet, camera_pose: list[float]) -> dict[str, An
     guesses, truths = [], []
     for index in torch.arange(len(frames)).split(64):
         batch = frames.batch(index, evaluation(depth=True), generator)
-        for depth, camera in zip(batch.inputs.depth.numpy(), batch.camera.numpy(), strict=True):
+        for depth, camera in zip(batch.inputs.depth.cpu().numpy(), batch.camera.cpu().numpy(),
+                                 strict=True):
             ranges = scan_from_depth(read(depth, 0)).ranges
             guesses.append(_to_sub_bins(ranges, camera.shape))
             truths.append(camera)
