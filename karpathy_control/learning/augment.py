@@ -68,7 +68,7 @@ class FrameSet:
     """Recorded frames as tensors, and batches of them."""
 
     def __init__(self, frames: Frames, device: torch.device | str = 'cpu') -> None:
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._tensors = {name: torch.from_numpy(np.ascontiguousarray(value))
                          for name, value in frames.items() if name not in ('pose', 'origin')}
         self.families = frames['origin'][:, 0]
@@ -82,12 +82,12 @@ class FrameSet:
 
     def batch(self, index: Tensor, how: Augmentation, generator: torch.Generator) -> Batch:
         """Frames `index` (B,) under an augmentation; random numbers from `generator`."""
-        t = {name: value[index].to(self._device) for name, value in self._tensors.items()}
+        t = {name: value[index].to(self.device) for name, value in self._tensors.items()}
         t['depth'] = t['depth'].float()
         b = len(index)
 
         def uniform(*shape: int) -> Tensor:  # drawn on the CPU, so that a seed says the same
-            return torch.rand(shape, generator=generator).to(self._device)
+            return torch.rand(shape, generator=generator).to(self.device)
 
         def chance(share: float, *shape: int) -> Tensor:
             return uniform(b, *shape) < share
@@ -98,7 +98,7 @@ class FrameSet:
             t['image'] = _recolour(t['image'], how, generator)
         if how.depth_noise > 0.0:
             amount = how.depth_noise * (uniform(b, 1, 1) if how.depth_noise > 1.0 else 1.0)
-            noise = torch.randn(t['depth'].shape, generator=generator).to(self._device)
+            noise = torch.randn(t['depth'].shape, generator=generator).to(self.device)
             t['depth'] = t['depth'] + amount * DEPTH_NOISE * t['depth'].square() * noise
             t['depth'][torch.isnan(t['depth'])] = math.inf  # Inf * 0 of what lies beyond range
         if how.depth_holes > 0.0:

@@ -39,19 +39,20 @@ STRANGE: dict[str, Callable[[Inputs], Inputs]] = {
 
 def encode(encoder: Encoder, frames: FrameSet, pattern: tuple[int, int, int],
            change: Callable[[Inputs], Inputs] | None = None) -> Tensor:
-    """Tokens of every frame, pooled. Shape: (frames, 2 width)."""
+    """Tokens of every frame, pooled, on the CPU. Shape: (frames, 2 width)."""
     how = evaluation(bool(pattern[1]), bool(pattern[0]), bool(pattern[2]))
     generator, parts = torch.Generator().manual_seed(0), []
     with torch.inference_mode():
         for index in torch.arange(len(frames)).split(64):
             inputs = frames.batch(index, how, generator).inputs
-            parts.append(pooled(encoder(inputs if change is None else change(inputs)).tokens))
+            seen = encoder(inputs if change is None else change(inputs)).tokens
+            parts.append(pooled(seen).cpu())
     return torch.cat(parts)
 
 
 def fit(weights: Path, train: FrameSet, held_out: FrameSet, command: str) -> Path:
     """Write the statistics of a weight file."""
-    encoder = load_encoder(weights)
+    encoder = load_encoder(weights).to(train.device)
     return save(weights, {pattern: statistics(encode(encoder, train, pattern),
                                               encode(encoder, held_out, pattern))
                           for pattern in PATTERNS}, command)
