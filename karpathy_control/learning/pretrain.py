@@ -254,6 +254,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in ('shards', 'held_out', 'epochs', 'batch', 'threads', 'workers'):
         if getattr(args, name) < 1:
             parser.error(f'--{name.replace("_", "-")} {getattr(args, name)}: it takes 1 or more')
+    if args.out.is_dir():
+        parser.error(f'--out {args.out}: is a folder; it takes the weight file to write')
     torch.set_num_threads(args.threads)
     device = open_device(args.device)
     console = Console(stderr=True)

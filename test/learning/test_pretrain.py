@@ -219,3 +219,11 @@ def test_arguments_are_checked(capsys):
     with pytest.raises(SystemExit):
         pretrain.main(['--epochs', '0'])
     assert '--epochs 0: it takes 1 or more' in capsys.readouterr().err
+
+
+def test_a_folder_for_the_weights_is_refused_before_anything_is_recorded(tmp_path, capsys):
+    frames = tmp_path / 'frames'
+    with pytest.raises(SystemExit):
+        pretrain.main(['--frames', str(frames), '--out', str(tmp_path)])
+    assert f'--out {tmp_path}: is a folder; it takes the weight file' in capsys.readouterr().err
+    assert not frames.exists()
