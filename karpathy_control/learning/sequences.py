@@ -29,6 +29,7 @@ from karpathy_control.worlds.generators import generate
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.raycast import cast
 from karpathy_control.worlds.robot import RobotDescription
+from karpathy_control.worlds.surrogate import RAYS
 
 HELD_OUT = FIRST_SEED + 70_000  # seeds from here on are in no split of `dataset`
 PERIODS = {'imu': 0.01, 'odometry': 0.02, 'lidar': 0.05, 'camera': 0.05}  # s, of the sim node
@@ -38,10 +39,10 @@ WANDER_PERIOD = 0.2  # s between two commands
 
 @dataclass(frozen=True)
 class Sequence:
-    """Frames of one world, one after the other; ranges about base in the observation layout."""
+    """Frames of one world, one after the other; scans about base in the observation layout."""
 
-    truth: FloatArray  # (frames, SCAN_BEAMS) m, nearest in the height band of the robot
-    plane: FloatArray  # (frames, SCAN_BEAMS) m, nearest in the plane of the lidar
+    truth: FloatArray  # (frames, RAYS) m, nearest in the height band of the robot
+    plane: FloatArray  # (frames, RAYS) m, nearest in the plane of the lidar
     learned: FloatArray  # (frames, SCAN_BEAMS) m, the camera scan from colour alone
     depth: FloatArray  # (frames, SCAN_BEAMS) m, the camera scan where there is depth
 
@@ -52,20 +53,20 @@ class Truth:
     def __init__(self, sim: MujocoWorld, band: tuple[float, float], lidar_height: float) -> None:
         self._sim, self._bank = sim, pack([sim.world])
         self._heights = (band, (lidar_height, lidar_height))
-        bearings = scan_bearings().astype(np.float64)
+        bearings = scan_bearings(RAYS).astype(np.float64)
         self._cosine, self._sine = np.cos(bearings), np.sin(bearings)
 
     def __call__(self) -> tuple[FloatArray, FloatArray]:
-        """Nearest in the band and in the lidar's plane now, (SCAN_BEAMS,) m each."""
+        """Nearest in the band and in the lidar's plane now, (RAYS,) m each."""
         b, state = self._bank, self._sim.true_state()
         xy = np.zeros((b.movers.shape[1], 2))
         place_movers(self._sim.time, b.movers[0], b.keyframes[0], b.keyframe_count[0],
                      b.mover_count[0], xy)
         people = self._sim.people()
         xy[b.mover_count[0] - len(people):b.mover_count[0]] = people[:, :2]
-        pose, found = np.array((state.x, state.y, state.yaw)), []
+        pose, found = (state.x, state.y, state.yaw - math.pi / RAYS), []
         for low, high in self._heights:
-            ranges = np.empty(SCAN_BEAMS, np.float32)
+            ranges = np.empty(RAYS, np.float32)
             cast(ranges, self._cosine, self._sine, pose, low, high, b.circles[0],
                  b.circle_count[0], b.boxes[0], b.box_count[0], b.movers[0], xy, b.mover_count[0],
                  SCAN_RANGE_MAX)
@@ -116,7 +117,7 @@ def record_sequence(family: str, seed: int, frames: int, robot: RobotDescription
             rows.append((*true[observation.stamp], said.camera_scan.ranges,
                          scan_from_depth(observation.depth_points).ranges))
         if step % every == 0:
-            scan = true[max(true)][1] if true else np.full(SCAN_BEAMS, np.inf, np.float32)
+            scan = true[max(true)][1][1::2] if true else np.full(SCAN_BEAMS, np.inf, np.float32)
             command = wander(scan, sim.in_contact)
         sim.step(command)
         step += 1

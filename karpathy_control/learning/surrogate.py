@@ -45,7 +45,6 @@ from karpathy_control.worlds.surrogate import (
     VIEW_STEP,
     Draw,
     ErrorModel,
-    cell_of_beam,
     describe,
     draw,
     exact,
@@ -81,13 +80,15 @@ class Residuals:
 
 def residuals(truth: NDArray, plane: NDArray, scan: NDArray, cells: int, limit: float,
               view: NDArray[np.bool_]) -> Residuals:
-    """Compare camera scans with the truth; all (frames, SCAN_BEAMS) m, view: Draw.shows."""
-    cell = cell_of_beam(cells)
+    """Compare camera scans (frames, SCAN_BEAMS) m with truth and plane (frames, RAYS) m.
+
+    view: Draw.shows.
+    """
     shape = (len(truth), cells)
     true, behind = np.empty(shape), np.empty(shape)
     context, kind = np.empty(shape, np.int64), np.empty(shape, np.int64)
     for row in range(len(truth)):
-        describe(truth[row], plane[row], cell, limit, true[row], behind[row], context[row],
+        describe(truth[row], plane[row], limit, true[row], behind[row], context[row],
                  kind[row])
     middle = ((np.arange(cells) + 0.5) * (SCAN_BEAMS / cells)).astype(np.int64)
     said = scan[:, middle].astype(np.float64)
@@ -230,9 +231,10 @@ def scores_correlation(found: Many[Residuals], scores: Many[NDArray], lag: tuple
 def say(model: Draw, sequence: Sequence, seed: int) -> NDArray[np.float32]:
     """Camera scans that a model draws for the truth of a sequence. (frames, SCAN_BEAMS) m."""
     rng = np.random.default_rng(seed)
-    latent, out = np.zeros((2, SCAN_BEAMS)), sequence.truth.copy()
+    latent = np.zeros((2, SCAN_BEAMS))
+    out = np.empty((len(sequence.truth), SCAN_BEAMS), np.float32)
     for row, scan in enumerate(out):
-        draw(scan, sequence.plane[row], latent, model, 1.0, row == 0, _NORMAL,
+        draw(scan, sequence.truth[row], sequence.plane[row], latent, model, 1.0, row == 0, _NORMAL,
              int(rng.integers(len(_NORMAL))), 2 * int(rng.integers(512)) + 1)
     return out
 
@@ -251,8 +253,9 @@ def features(r: Residuals, scan: NDArray, view: NDArray[np.bool_]) -> NDArray[np
                          / r.true[:, cells]), -2.0, 2.0)
     now = np.stack((np.isfinite(said), np.isposinf(said),
                     np.where(np.isfinite(said), off, 0.0)), 2)
-    there = np.stack((np.log(r.true[:, cells]), r.entry[:, cells] // BINS_COUNT == 1,
-                      r.entry[:, cells] // BINS_COUNT == 2), 2)
+    context = r.entry[:, cells] // BINS_COUNT
+    there = np.stack((np.log(r.true[:, cells]), *(context == k for k in range(1, CONTEXTS_COUNT))),
+                     2)
     parts = np.concatenate((now[1:], np.abs(now[1:] - now[:-1]),
                             np.abs(now - np.roll(now, 1, 1))[1:], there[1:]), 2)
     return np.concatenate((parts.reshape(len(parts), -1), parts.mean(1)), 1).astype(np.float32)

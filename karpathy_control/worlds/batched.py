@@ -32,7 +32,7 @@ from karpathy_control.worlds.social import (
     distance_to_people,
     start_people,
 )
-from karpathy_control.worlds.surrogate import MODELS, ErrorModel, draw, exact
+from karpathy_control.worlds.surrogate import MODELS, RAYS, ErrorModel, draw, exact
 from karpathy_control.worlds.traits import (
     ACCELERATION,
     CAMERA_DEPTH,
@@ -102,6 +102,8 @@ class BatchedWorld:
                                             for name in MODELS)
         bearings = scan_bearings().astype(np.float64)
         self._bearings, self._cosine, self._sine = bearings, np.cos(bearings), np.sin(bearings)
+        rays = scan_bearings(RAYS).astype(np.float64)  # of a sensor that is turned by half a ray
+        self._ray_cosine, self._ray_sine = np.cos(rays), np.sin(rays)
         movers = bank.movers.shape[1]
         self.world = np.zeros(batch, np.int64)
         self.time = np.zeros(batch)
@@ -117,7 +119,8 @@ class BatchedWorld:
         self.depth_kind = np.empty((batch, 2 * columns), np.float32)
         self.depth_kind[:, :columns] = DepthPoints.OBSTACLE
         self.depth_kind[:, columns:] = DepthPoints.FREE
-        self._plane = np.empty((batch, SCAN_BEAMS), np.float32)  # m, the scan without errors
+        # m: without errors, in the plane of the lidar and in the height band of the robot
+        self._plane, self._nearest = np.empty((2, batch, RAYS), np.float32)
         self._latent = np.zeros((batch, 2, SCAN_BEAMS))  # of what the camera scan errs by
         self.clearance = np.full(batch, CLEARANCE_HORIZON)
         self.contact = np.zeros(batch, np.bool_)
@@ -187,8 +190,9 @@ class BatchedWorld:
         b = self.bank
         _sense(slots, self.world, self.time, self.true_pose, self.scan, self.camera_scan,
                self.depth_points, self.clearance, self.mover_xy, self.person_distance,
-               self._traits, self._plane, self._latent, self._learned, self._depth_model,
-               self._random, self._bearings, self._cosine, self._sine, self._footprint,
+               self._traits, self._plane, self._nearest, self._latent, self._learned,
+               self._depth_model, self._random, self._bearings, self._cosine, self._sine,
+               self._ray_cosine, self._ray_sine, self._footprint,
                self.robot.circumscribed_radius, *self._band, float(self.robot.lidar_pose[2]),
                b.circles, b.circle_count, b.boxes, b.box_count, b.movers, b.keyframes,
                b.keyframe_count, b.mover_count, NORMAL)
@@ -306,9 +310,10 @@ def _uniform(random, i):
 
 @kernel(parallel=True)
 def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near, mover_xy,
-           person_distance, traits, plane, latent, learned, depth, random, bearings, cosine, sine,
-           footprint, reach, low, high, lidar_height, circles, circle_count, boxes, box_count,
-           movers, keyframes, keyframe_count, mover_count, normal):
+           person_distance, traits, plane, nearest, latent, learned, depth, random, bearings,
+           cosine, sine, ray_cosine, ray_sine, footprint, reach, low, high, lidar_height, circles,
+           circle_count, boxes, box_count, movers, keyframes, keyframe_count, mover_count,
+           normal):
     """Fill scans, depth points and clearance of the given slots."""
     size = normal.shape[0]
     beams = scan.shape[1]
@@ -323,10 +328,11 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
         person_distance[i] = distance_to_people(footprint, true_pose[i], movers[u], mover_xy[i],
                                                 mover_count[u])
 
-        cast(scan[i], cosine, sine, true_pose[i], lidar_height, lidar_height, circles[u],
+        pose = (true_pose[i, 0], true_pose[i, 1], true_pose[i, 2] - math.pi / RAYS)
+        cast(plane[i], ray_cosine, ray_sine, pose, lidar_height, lidar_height, circles[u],
              circle_count[u], boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u],
              SCAN_RANGE_MAX)
-        plane[i] = scan[i]
+        scan[i] = plane[i, 1::2]
         offset = int(_uniform(random, i) * size)
         stride = 2 * int(_uniform(random, i) * 512) + 1  # odd, so that noise does not repeat
         # a uniform number in each beam would cost more than the beams: skip ahead instead
@@ -345,15 +351,16 @@ def _sense(slots, world, time, true_pose, scan, camera_scan, depth_points, near,
             else:
                 skip -= 1
 
-        cast(camera_scan[i], cosine, sine, true_pose[i], low, high, circles[u], circle_count[u],
+        cast(nearest[i], ray_cosine, ray_sine, pose, low, high, circles[u], circle_count[u],
              boxes[u], box_count[u], movers[u], mover_xy[i], mover_count[u], SCAN_RANGE_MAX)
         offset = int(_uniform(random, i) * size)
-        _depth(camera_scan[i], t, bearings, cosine, sine, normal, offset + stride * beams, stride,
-               depth_points[i])
+        _depth(nearest[i, 1::2], t, bearings, cosine, sine, normal, offset + stride * beams,
+               stride, depth_points[i])
         # of its own, so that errors of the scan are not those of the depth points
         offset, stride = int(_uniform(random, i) * size), 2 * int(_uniform(random, i) * 512) + 1
-        draw(camera_scan[i], plane[i], latent[i], depth if t[CAMERA_DEPTH] > 0.0 else learned,
-             t[CAMERA_ERROR], time[i] == 0.0, normal, offset, stride)
+        draw(camera_scan[i], nearest[i], plane[i], latent[i],
+             depth if t[CAMERA_DEPTH] > 0.0 else learned, t[CAMERA_ERROR], time[i] == 0.0, normal,
+             offset, stride)
 
 
 @kernel

@@ -1,8 +1,9 @@
 """What the camera scan says in the batched world: an error model that is fitted to the real one.
 
-Training cannot run the encoder, so it draws what the encoder would have said. The camera's view is
-cut into cells of bearing. In each the nearest thing in the robot's height band is the truth; the
-cell has one of three CONTEXTS, and a bin of range. Per context and bin a table says how often the
+Training cannot run the encoder, so it draws what the encoder would have said. The camera's view
+is cut into cells of bearing. In each the nearest thing in the robot's height band is the truth, by
+RAYS twice as dense as the scan, since a thing that fills half of a cell is seen there; the cell
+has one of four CONTEXTS, and a bin of range. Per context and bin a table says how often the
 cell is called free, unknown or a range, and how that range is off. Two normal latents per cell
 choose among them: one what is said, one how far off it is. They are autoregressive in time and
 along the bearing, so that errors stay and come side by side, with a share that is new in every
@@ -29,18 +30,23 @@ from karpathy_control.contracts.files import read_text
 from karpathy_control.contracts.layout import SCAN_BEAMS, SCAN_RANGE_MAX, in_view
 from karpathy_control.mapping.jit import kernel
 
-SCHEMA = 'karpathy-control-surrogate-v1'
+SCHEMA = 'karpathy-control-surrogate-v2'
 SHIPPED = 'surrogate.json'  # in config
 MODELS = ('learned', 'depth')  # the camera scan from colour alone, and where there is depth
-# What is nearest in a cell: a thing like its neighbours; one beside something nearer, which may be
-# said in its place; one that only the camera sees, for which what the lidar sees behind it may be.
-CONTEXTS = ('plain', 'beside', 'unseen')
-PLAIN, BESIDE, UNSEEN = range(3)
+# What is nearest in a cell: a thing like its neighbours; one beside something nearer, or beside
+# something farther, which may be said in its place; one that only the camera sees, for which what
+# the lidar sees behind it may be.
+CONTEXTS = ('plain', 'beside', 'edge', 'unseen')
+PLAIN, BESIDE, EDGE, UNSEEN = range(4)
+RAYS = 2 * SCAN_BEAMS  # of the truth, about base: ray r at -pi + r 2 pi / RAYS rad, so that the
+# odd ones are the middles of the beams and the even ones their edges
 # m: bins of the true range begin here; the last is without end
 BINS = (0.0, 0.3, 0.45, 0.6, 0.8, 1.2, 1.8, 2.5, 3.5, 5.0, 5.5, 7.0, 10.0)
 LEVELS = 13  # of the latent, evenly from -3 to 3, at which the tables give how far off a range is
 DEEPEST = 3.0
+JUMP = 0.2  # between two levels: farther apart they are not of one kind
 NEARER = 0.8  # share of its range: what is nearer than this beside a cell counts
+FARTHER = 1.0 / NEARER
 BEHIND = 1.25  # the lidar's range by this much longer: it sees something else
 RANGE_MIN = 0.05  # m
 VIEW_STEP = 0.05  # m of the table of what is in view
@@ -158,32 +164,38 @@ def read_surrogate(path: Path) -> dict[str, ErrorModel]:
 
 
 @kernel
-def describe(truth, plane, cell, limit, true, behind, context, kind):
+def describe(truth, plane, limit, true, behind, context, kind):
     """What is nearest in each cell.
 
-    truth and plane (beams,) m: in the height band and in the lidar's plane; cell (beams,). Fills,
-    all (cells,): true m, at most `limit`; behind, m that may be said in its place; context; kind,
-    the bin of the range.
+    truth and plane (RAYS,) m: in the height band and in the lidar's plane. Fills, all (cells,):
+    true m, at most `limit`; behind, m that may be said in its place; context; kind, the bin of the
+    range. A ray between two cells counts in both.
     """
-    cells = true.shape[0]
+    cells, rays = true.shape[0], truth.shape[0]
     true[:] = np.inf
     behind[:] = np.inf
-    for k in range(truth.shape[0]):
-        c = cell[k]
-        true[c] = min(true[c], truth[k])
-        behind[c] = min(behind[c], plane[k])
+    for c in range(cells):
+        first = (c * rays + cells - 1) // cells
+        last = (c + 1) * rays // cells
+        for r in range(first, last + 1):
+            true[c] = min(true[c], truth[r % rays])
+            behind[c] = min(behind[c], plane[r % rays])
     for c in range(cells):
         kind[c] = 0
         while kind[c] + 1 < len(BINS) and true[c] >= BINS[kind[c] + 1]:
             kind[c] += 1
     for c in range(cells):
         here = max(min(true[c], limit), RANGE_MIN)
-        beside = max(min(true[c - 1], true[(c + 1) % cells]), RANGE_MIN)
+        left, right = true[c - 1], true[(c + 1) % cells]
+        beside = max(min(left, right), RANGE_MIN)
+        past = min(max(left, right), limit)
         through = min(behind[c], limit)
         if true[c] < limit and through > BEHIND * here:
             context[c], behind[c] = UNSEEN, through
         elif beside < NEARER * here:
             context[c], behind[c] = BESIDE, beside
+        elif past > FARTHER * here:
+            context[c], behind[c] = EDGE, past
         else:
             context[c], behind[c] = PLAIN, math.e * here
     for c in range(cells):
@@ -219,11 +231,18 @@ def off_by(true, behind, range_said):
 
 @kernel(inline='always')
 def shifted(table, latent):
-    """How far off a range is at a value of the latent; between LEVELS by straight lines."""
+    """How far off a range is at a value of the latent.
+
+    Between two LEVELS by a straight line, unless they are of two kinds of error (the thing itself,
+    or what is beside it): nothing stands between those.
+    """
     at = (latent + DEEPEST) * ((LEVELS - 1) / (2.0 * DEEPEST))
     at = min(max(at, 0.0), LEVELS - 1.0)
     low = min(int(at), LEVELS - 2)
-    return table[low] + (at - low) * (table[low + 1] - table[low])
+    part = at - low
+    if table[low + 1] - table[low] > JUMP:
+        part = round(part)
+    return table[low] + part * (table[low + 1] - table[low])
 
 
 @kernel
@@ -246,11 +265,11 @@ def evolve(latent, m, context, first, last, began, normal, offset, stride):
 
 
 @kernel
-def draw(out, plane, latent, m, error, began, normal, offset, stride):
-    """Turn the truth in `out` (beams,) m into what the camera scan says, in place.
+def draw(out, truth, plane, latent, m, error, began, normal, offset, stride):
+    """Write what the camera scan says into `out` (beams,) m.
 
-    plane (beams,) m: without noise; latent (2, beams): of this robot, its first cells are used;
-    error: multiple of the chances of an error and of how far off a range is.
+    truth and plane (RAYS,) m: without noise; latent (2, beams): of this robot, its first cells are
+    used; error: multiple of the chances of an error and of how far off a range is.
     """
     beams, cells = out.shape[0], 0
     for k in range(beams):
@@ -263,7 +282,7 @@ def draw(out, plane, latent, m, error, began, normal, offset, stride):
             first, last = min(first, m.cell[k]), max(last, m.cell[k])
     true, behind = np.empty(cells), np.empty(cells)
     context, kind = np.empty(cells, np.int64), np.empty(cells, np.int64)
-    describe(out, plane, m.cell, m.limit, true, behind, context, kind)
+    describe(truth, plane, m.limit, true, behind, context, kind)
     evolve(latent, m, context, first, last, began, normal, offset, stride)
     size = normal.shape[0]
     for c in range(first, last + 1):

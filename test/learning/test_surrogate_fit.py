@@ -7,7 +7,6 @@ import pytest
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import RobotConfig, SimConfig
-from karpathy_control.contracts.layout import SCAN_BEAMS
 from karpathy_control.contracts.types import Command, Pose2
 from karpathy_control.contracts.world import Mover, Person, World
 from karpathy_control.learning.sequences import Sequence, Truth
@@ -28,12 +27,14 @@ from karpathy_control.worlds.surrogate import (
     CONTEXTS,
     LEVELS,
     PLAIN,
+    RAYS,
     UNSEEN,
     ErrorModel,
     levels,
 )
 
 CAMERA = RobotConfig().camera_pose
+MIDDLE = RAYS // 2  # the ray straight ahead
 
 
 def test_the_truth_of_a_world_is_where_its_people_are():
@@ -43,13 +44,14 @@ def test_the_truth_of_a_world_is_where_its_people_are():
     sim = MujocoWorld(world, SimConfig(), load_robot(find('description', 'jackal.urdf.xacro')))
     truth = Truth(sim, (0.04, 0.5), 0.305)
     band, plane = truth()
-    assert band[180] == plane[180] == pytest.approx(3.75, abs=0.01)
+    assert band[MIDDLE] == plane[MIDDLE] == pytest.approx(3.75, abs=0.01)
     while sim.time < 1.0:
         sim.step(Command())
     band, plane = truth()
-    assert band[180] == plane[180] == pytest.approx(4.0 - 1.0 - 0.25, abs=0.3)  # it gives way
-    assert plane[180] == pytest.approx(sim.people()[0, 0] - sim.true_state().x - 0.25, abs=0.05)
-    assert plane[270] == pytest.approx(2.5, abs=0.02)  # the one that stands
+    assert band[MIDDLE] == plane[MIDDLE] == pytest.approx(4.0 - 1.0 - 0.25, abs=0.3)
+    front = sim.people()[0, 0] - sim.true_state().x - 0.25
+    assert plane[MIDDLE] == pytest.approx(front, abs=0.05)
+    assert plane[MIDDLE + RAYS // 4] == pytest.approx(2.5, abs=0.02)  # the one that stands
     assert np.isinf(plane[0])  # nobody stands at the origin
 SHAPE = (len(CONTEXTS), len(BINS))
 
@@ -69,7 +71,7 @@ def synthetic(model, worlds=20, count=400, seed=0):
     rng, out = np.random.default_rng(seed), []
     for k in range(worlds):
         distance = np.exp(rng.uniform(math.log(0.5), math.log(8.0), count // 20)).repeat(20)
-        truth = np.repeat(distance[:, None], SCAN_BEAMS, 1).astype(np.float32)
+        truth = np.repeat(distance[:, None], RAYS, 1).astype(np.float32)
         plane = truth * (3.0 if k % 2 else 1.0)
         nothing = np.zeros_like(truth)
         sequence = Sequence(truth, plane, nothing, nothing)

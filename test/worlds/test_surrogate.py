@@ -19,8 +19,11 @@ from karpathy_control.worlds.surrogate import (
     BESIDE,
     BINS,
     CONTEXTS,
+    EDGE,
+    JUMP,
     LEVELS,
     PLAIN,
+    RAYS,
     SCHEMA,
     SHIPPED,
     UNSEEN,
@@ -33,6 +36,7 @@ from karpathy_control.worlds.surrogate import (
     off_by,
     read_surrogate,
     said,
+    shifted,
     to_json,
 )
 from karpathy_control.worlds.variation import Variation, none
@@ -58,31 +62,61 @@ def frames(m, truth, count, plane=None, error=1.0, seed=0):
     rng, latent, out = np.random.default_rng(seed), np.zeros((2, SCAN_BEAMS)), []
     prepared = m.draw(CAMERA)
     for k in range(count):
-        scan = np.array(truth, np.float32)
-        draw(scan, np.array(truth if plane is None else plane, np.float32), latent, prepared,
-             error, k == 0, NORMAL, int(rng.integers(len(NORMAL))),
-             2 * int(rng.integers(512)) + 1)
+        scan = np.empty(SCAN_BEAMS, np.float32)
+        draw(scan, np.array(truth, np.float32),
+             np.array(truth if plane is None else plane, np.float32), latent, prepared, error,
+             k == 0, NORMAL, int(rng.integers(len(NORMAL))), 2 * int(rng.integers(512)) + 1)
         out.append(scan)
     return np.stack(out)
 
 
 def wall(distance):
-    return np.full(SCAN_BEAMS, distance)
+    return np.full(RAYS, distance)
+
+
+def described(truth, plane, cells, limit=5.0):
+    true, behind = np.empty(cells), np.empty(cells)
+    context, kind = np.empty(cells, np.int64), np.empty(cells, np.int64)
+    describe(truth, plane, limit, true, behind, context, kind)
+    return true, behind, context, kind
 
 
 def test_what_is_nearest_in_a_cell():
+    """Of 144 cells each has 720 / 144 = 5 rays and the one at its far edge."""
     truth, plane = wall(4.0), wall(4.0)
-    truth[182] = 1.0  # cell 73 holds beams 182, 183, 184; seen by the camera alone
-    plane[200] = truth[200] = 2.0  # cell 80: 200, 201; the lidar sees it, too
-    true, behind = np.empty(144), np.empty(144)
-    context, kind = np.empty(144, np.int64), np.empty(144, np.int64)
-    describe(truth, plane, cell_of_beam(144), 5.0, true, behind, context, kind)
+    truth[367] = 1.0  # cell 73 holds rays 365 to 370; seen by the camera alone
+    plane[403] = truth[403] = 2.0  # cell 80: 400 to 405; the lidar sees it, too
+    plane[450] = truth[450] = 3.0  # the edge of cells 89 and 90: in both
+    true, behind, context, kind = described(truth, plane, 144)
     assert (true[73], behind[73], context[73]) == (1.0, 4.0, UNSEEN)
-    assert (true[80], context[80]) == (2.0, PLAIN)
-    assert behind[80] == pytest.approx(2.0 * math.e)
-    for c, beside in ((72, 1.0), (74, 1.0), (79, 2.0), (81, 2.0)):
+    assert (true[80], behind[80], context[80]) == (2.0, 4.0, EDGE)
+    for c, beside in ((72, 1.0), (74, 1.0), (79, 2.0), (81, 2.0), (88, 3.0), (91, 3.0)):
         assert (true[c], behind[c], context[c]) == (4.0, beside, BESIDE)
+    assert true[89] == true[90] == 3.0
+    assert (context[50], behind[50]) == (PLAIN, pytest.approx(4.0 * math.e))
     assert [BINS[kind[c]] for c in (72, 73, 80)] == [3.5, 0.8, 1.8]
+
+
+def test_every_ray_counts_in_the_cells_that_it_touches():
+    """Brute force over the intervals of bearing, for cells that divide the rays and others."""
+    rng = np.random.default_rng(4)
+    truth = rng.uniform(0.2, 4.9, RAYS)
+    for cells in (36, 100, 144, 360):
+        true = described(truth, truth, cells)[0]
+        ray, edge = np.arange(RAYS + 1) * cells, np.arange(cells + 1) * RAYS
+        for c in range(cells):
+            inside = (ray >= edge[c]) & (ray <= edge[c + 1])
+            assert true[c] == truth[np.flatnonzero(inside) % RAYS].min()
+
+
+def test_nothing_is_said_between_two_kinds_of_error():
+    """A post before a wall is said to be here or there, never halfway: levels 0 and 1."""
+    table = np.where(levels() < 1.0, 0.0, 1.0)
+    found = np.array([shifted(table, v) for v in np.linspace(-4.0, 4.0, 801)])
+    assert set(found) == {0.0, 1.0}
+    assert (found > 0.5).mean() == pytest.approx((4.0 - 0.75) / 8.0, abs=0.01)  # from the middle
+    near = np.array([0.5 * JUMP * k for k in range(LEVELS)])  # of one kind: straight lines
+    assert shifted(near, 0.25) == pytest.approx(0.5 * JUMP * ((0.25 + 3.0) * 2.0))
 
 
 def test_without_errors_it_is_the_truth_where_the_camera_looks():
@@ -177,7 +211,7 @@ def test_a_file_is_read_as_it_was_written_and_refused_by_name(tmp_path):
     back = read_surrogate(path)
     np.testing.assert_array_equal(back['learned'].wrong, m.wrong)
     np.testing.assert_allclose(back['learned'].shift, m.shift, atol=5e-5)  # four digits
-    assert back['learned'].stay.tolist() == [[0.5] * 3, [0.25] * 3]
+    assert back['learned'].stay.tolist() == [[0.5] * len(CONTEXTS), [0.25] * len(CONTEXTS)]
     assert back['depth'].cells == SCAN_BEAMS
     for broken in ({**content, 'schema': 'other'}, {**content, 'bins_m': [0.0]},
                    {**content, 'models': {}}):
