@@ -25,6 +25,7 @@ COMMANDS = {
     'soak': ('karpathy_control.evaluation.soak', 'kill nodes at random for a long time'),
     'world': ('karpathy_control.bringup.world', 'write a generated world: SDF, MJCF or JSON'),
     'record': ('karpathy_control.bringup.record', 'write topics to a bag (MCAP), or mend one'),
+    'export': ('karpathy_control.bringup.export', 'bags as a dataset for lerobot, pixelated'),
     'replay': ('karpathy_control.bringup.replay', 'a bag through the nodes again: the same?'),
     'view': ('karpathy_control.bringup.view', 'show the loop or a bag in the browser'),
     'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),

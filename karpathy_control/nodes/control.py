@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -37,6 +38,7 @@ TICK = 0.02  # s, steady
 STATE_PERIOD = 0.05  # s
 MARKER_PERIOD = 0.2  # s
 COMMANDER_PERIOD = 0.05  # s
+MOST_ANSWERS = 50  # kept for one `control/state`; about one comes in its period
 _STOPPED = (Mode.STOPPED, Mode.EMERGENCY_STOP, Mode.INACTIVE)
 _DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
 # A topic that each node publishes for as long as it lives.
@@ -58,6 +60,8 @@ class ControlNode(LoopNode[ControlConfig]):
         self._state = self.plain_publisher('control/state')
         self._decision: Decision | None = None
         self._odom: State | None = None
+        # Since the last state: the first command that went out after each action, under its stamp.
+        self._answers: deque[Action] = deque(maxlen=MOST_ANSWERS)
         self._idle_reason = Reason.NOT_ACTIVE  # while there is no decision
         self._navigate = make_server(self, self.config.goal.action, self._goal_of_action,
                                      self._take_goal, self.config.robot.base_frame)
@@ -239,6 +243,7 @@ class ControlNode(LoopNode[ControlConfig]):
         stamp, received = self._arrived
         if stamp and stamp == decision.stamp:
             self.stages.add(stamp, received, steady())
+            self._answers.append(Action(stamp, decision.command))
             self._arrived = 0, 0
         if decision.goal != self._goal:
             self._publish_goal(decision.goal)
@@ -271,7 +276,10 @@ class ControlNode(LoopNode[ControlConfig]):
                  DiagnosticStatus.WARN if mode in _DEGRADED else DiagnosticStatus.OK)
         values = {'reasons': ' '.join(r.value for r in reasons),
                   'command': f'{d.command.v:.3f} {d.command.w:.3f}' if d else '0 0',
-                  'stamp': str(d.stamp if d else 0), **(d.values if d else {})}
+                  'stamp': str(d.stamp if d else 0),
+                  convert.ANSWERS: convert.answers_text(self._answers),
+                  **(d.values if d else {})}
+        self._answers.clear()
         namespace = self.get_namespace()
         status = DiagnosticStatus(level=level, name=status_name(namespace, self.get_name()),
                                   message=mode.value, hardware_id=namespace)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from karpathy_control.contracts.layout import (
 )
 from karpathy_control.contracts.types import (
     NANOSECONDS,
+    Action,
     CameraModel,
     Command,
     ImuSample,
@@ -53,6 +55,8 @@ MAX_GYRO = 200.0  # rad/s
 MAX_ACCELERATION = 5e3  # m/s^2, 500 g
 IMAGE_SHAPE = (IMAGE_HEIGHT, IMAGE_WIDTH)
 IMU_SHAPE = (IMU_SAMPLES, 6)
+
+ANSWERS = 'answers'  # key of `control/state`, see `answers_text`
 
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 _DEPTH = {'32FC1': (np.float32, 4), '16UC1': (np.uint16, 2)}
@@ -240,6 +244,25 @@ def command(message: Twist | TwistStamped) -> tuple[Command, int | None]:
     stamp = stamp_ns(message.header) if isinstance(message, TwistStamped) else None
     _require_within('command', MAX_SPEED, twist.linear.x, twist.angular.z)
     return Command(twist.linear.x, twist.angular.z), stamp
+
+
+def answers_text(answers: Iterable[Action]) -> str:
+    """Commands that went out for actions, by the stamps of the actions: `STAMP:V:W ...`."""
+    return ' '.join(f'{a.stamp}:{float(a.command.v)!r}:{float(a.command.w)!r}' for a in answers)
+
+
+def answers(text: str) -> list[Action]:
+    """The inverse of `answers_text`."""
+    found = []
+    for word in text.split():
+        try:
+            stamp, v, w = word.split(':')
+            answer = Action(int(stamp), Command(float(v), float(w)))
+        except ValueError:
+            raise InvalidMessage(f'answer {word!r:.80}; it takes STAMP:V:W') from None
+        _require_within('answer', MAX_SPEED, answer.command.v, answer.command.w)
+        found.append(answer)
+    return found
 
 
 def position(message: PoseStamped) -> tuple[float, float]:

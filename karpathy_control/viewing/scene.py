@@ -151,7 +151,7 @@ def mode(name: str) -> Logs:
 def state(name: str, values: Mapping[str, str]) -> Logs:
     """Mode, reasons and numbers of the controller as a text."""
     rows = '\n'.join(f'| {key} | {value} |' for key, value in sorted(values.items())
-                     if key != 'reasons')
+                     if key not in ('reasons', 'answers'))
     text = f'**{name}** {values.get("reasons", "")}\n\n| | |\n|---|---|\n{rows}'
     return [('state', rr.TextDocument(text, media_type='text/markdown'))]
 

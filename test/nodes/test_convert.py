@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
 from karpathy_control.contracts import layout
 from karpathy_control.contracts.types import (
+    Action,
     CameraModel,
     Command,
     DepthPoints,
@@ -48,6 +49,19 @@ def test_state_round_trip():
     back = convert.state(convert.odometry_message(state, 'odom', 'base_link'))
     assert back.yaw == pytest.approx(2.5, abs=1e-12)
     assert (back.x, back.y, back.v, back.w, back.stamp) == (1.0, -2.0, 0.7, -0.3, STAMP)
+
+
+def test_answers_round_trip_bit_for_bit():
+    given_out = [Action(STAMP, Command(0.1 + 0.2, -1e-17)), Action(STAMP + 1, Command())]
+    assert convert.answers(convert.answers_text(given_out)) == given_out
+    assert convert.answers('') == []
+
+
+@pytest.mark.parametrize('text', ['1:2', '1:2:3:4', 'x:1:1', '1:fast:0', '1:nan:0', '1:0:inf',
+                                  '1:99:0', '1:0:0 7'])
+def test_answers_that_are_none_are_refused(text):
+    with pytest.raises(InvalidMessage, match='answer'):
+        convert.answers(text)
 
 
 def test_images_of_all_encodings():
