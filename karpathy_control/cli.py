@@ -29,6 +29,7 @@ COMMANDS = {
     'replay': ('karpathy_control.bringup.replay', 'a bag through the nodes again: the same?'),
     'view': ('karpathy_control.bringup.view', 'show the loop or a bag in the browser'),
     'doctor': ('karpathy_control.bringup.doctor', 'check this machine; each finding with a cure'),
+    'measure': ('karpathy_control.bringup.measure', 'drive a robot, guided, and measure it'),
     'warmup': ('karpathy_control.bringup.warmup', 'compile the kernels, for a fast first start'),
     'params': ('karpathy_control.bringup.parameters', 'print every parameter (YAML or Markdown)'),
 }

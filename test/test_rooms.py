@@ -16,7 +16,7 @@ ROS = ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'lifecycle_msgs', 'std_m
        'ament_index_python', 'launch', 'launch_ros', 'rosidl_runtime_py')
 
 ROOMS = ('contracts', 'compute', 'mapping', 'sensing', 'perception', 'policy', 'control', 'worlds',
-         'bags', 'viewing')
+         'bags', 'viewing', 'measuring')
 TOOLS = ('learning', 'evaluation', 'bringup', 'cli')  # may use each other
 ALLOWED = {
     'contracts': set(),
@@ -29,6 +29,7 @@ ALLOWED = {
     'worlds': {'contracts', 'mapping'},
     'bags': {'contracts'},
     'viewing': {'contracts'},
+    'measuring': {'contracts', 'worlds'},
     **{tool: {*ROOMS, *TOOLS} for tool in TOOLS},
     'nodes': {*ROOMS, 'bringup'},  # of bringup only what a process needs of its surroundings
 }
@@ -39,6 +40,7 @@ NEVER = {  # room -> top-level modules that it may not import, whatever it takes
     'worlds': ('torch',),
     'bags': ('torch', 'numba', 'mujoco'),
     'viewing': ('torch', 'numba', 'mujoco'),
+    'measuring': ('torch', 'numba', 'mujoco'),
 }
 
 

@@ -24,6 +24,7 @@ from karpathy_control.contracts.config import ConfigError, RobotConfig, SimConfi
 from karpathy_control.contracts.types import Command, Pose2
 from karpathy_control.contracts.world import World
 from karpathy_control.evaluation.calibrate_figure import figure
+from karpathy_control.measuring.responses import crossing, lateness, level
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.robot import RobotDescription, load_robot
 
@@ -96,22 +97,20 @@ def drive(robot: RobotDescription, sim: SimConfig,
 
 def settled(trace: Trace, axis: int) -> float:
     """Mean of v (axis 0) or w (axis 1) at the end of the first command."""
-    last = (trace.time > _GO - _SETTLED) & (trace.time <= _GO)
-    return float(trace.twist[last, axis].mean())
+    return level(trace.time, trace.twist[:, axis], _GO - _SETTLED, _GO)
 
 
 def lag(trace: Trace, axis: int, acceleration: float) -> float:
     """How much later than a ramp of `acceleration` a step reaches nine tenths of its end, s."""
-    end = settled(trace, axis)
-    reached = trace.time[np.argmax(trace.twist[:, axis] >= _REACHED * end)]
-    return float(reached - _REACHED * end / acceleration)
+    reached = _REACHED * settled(trace, axis)
+    return crossing(trace.time, trace.twist[:, axis], reached) - reached / acceleration
 
 
 def creep(trace: Trace) -> float:
     """How much later than its wheels the base stops, s: metres that it gets ahead, per m/s."""
     after = trace.time > _GO
-    ahead = np.trapezoid(trace.twist[after, 0] - trace.wheels[after], trace.time[after])
-    return float(ahead / settled(trace, 0))
+    return lateness(trace.time[after], trace.wheels[after], trace.twist[after, 0],
+                    -settled(trace, 0))
 
 
 def stopping(trace: Trace) -> tuple[float, float]:
