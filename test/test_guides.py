@@ -21,7 +21,7 @@ LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
 NAME = re.compile(r'`([a-z_]+\.[a-z_]+)`')
 FILES = ('.yaml', '.json', '.md', '.py', '.safetensors')
 ASSIGNMENT = re.compile(r'[A-Za-z_]\w*=')
-PARAMETER = re.compile(r'^(?:# )? +([a-z_]+\.[a-z_]+): \S', re.MULTILINE)
+PARAMETER = re.compile(r'^(?:# )? +(?:# )?([a-z_]+\.[a-z_]+): \S', re.MULTILINE)
 NO_PARSER = ('warmup',)  # takes nothing: there is no parser to ask
 
 

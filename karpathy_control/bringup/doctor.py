@@ -26,12 +26,11 @@ from karpathy_control.bringup.environment import environment
 from karpathy_control.bringup.parameters import read_parameters
 from karpathy_control.bringup.plan import enclave
 from karpathy_control.bringup.resources import find, share
-from karpathy_control.bringup.robots import load_profile
+from karpathy_control.bringup.robots import load_profile, robot_of
 from karpathy_control.bringup.shared_memory import abandoned, size
 from karpathy_control.contracts.card import WeightsError, verify_weights
-from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError
+from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError, rate_of
 from karpathy_control.contracts.config.core import Value
-from karpathy_control.contracts.interfaces import BY_NAME
 
 SEGMENT_BYTES = 9_000_000  # shared memory of one participant under the shipped profiles
 PARTICIPANTS = 8  # five nodes, and room for tools
@@ -271,9 +270,10 @@ def check_live(profile: str, robot: str, namespace: str, seconds: float = 5.0) -
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
         return Check('topics', False, f'the probe gave no report ({error})',
                      'run it by hand: python -m karpathy_control.nodes.probe')
-    # Topics of people and on change may be silent.
+    # Topics of people, on change, or of sensors that the robot does not have may be silent.
+    own = robot_of(load_profile(robot), {})
     silent = [name for name, rate in report['rates'].items()
-              if rate == 0.0 and BY_NAME[name].rate and name not in SIMULATED]
+              if rate == 0.0 and rate_of(name, own) and name not in SIMULATED]
     if silent:
         return Check('topics', False, f'silent: {", ".join(silent)}',
                      'is the loop up, in this ROS_DOMAIN_ID and under the same dds_profile?')

@@ -16,6 +16,7 @@ from karpathy_control.contracts.config import (
     ParameterSpec,
     RobotConfig,
     from_mapping,
+    is_of_profile,
     markdown_table,
     specs,
     to_mapping,
@@ -23,17 +24,14 @@ from karpathy_control.contracts.config import (
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.files import read_yaml
 
-# Facts about the robot beside `robot.*` that its profile states.
-FROM_PROFILE = ('stamped_cmd_vel', 'robot_xacro')
-
 _WRAP = 97
 
 
 def yaml_template() -> str:
     """config/params.yaml: every parameter with its default, unit and range beside it.
 
-    What the robot profile fills is commented out: `robot.*`, the same for every node, and
-    `FROM_PROFILE`.
+    What the robot profile fills is commented out: `robot.*`, the same for every node, and what it
+    states or what follows from its rates for one.
     """
     lines = [
         '# Every parameter with its default. Generated: karpathy-control params --yaml',
@@ -48,11 +46,13 @@ def yaml_template() -> str:
     for node, kind in NODE_CONFIGS.items():
         lines += ['', f'{node}:', '  ros__parameters:']
         for spec in specs(kind):
-            if spec.name in FROM_PROFILE:
+            if spec.name.startswith('robot.'):
+                continue
+            if is_of_profile(node, spec.name):
                 lines += ['    # from the robot profile unless set here:',
                           *('    # ' + line[4:].removeprefix('# ')
                             for line in _template_lines(spec))]
-            elif not spec.name.startswith('robot.'):
+            else:
                 lines += _template_lines(spec)
     return '\n'.join(lines) + '\n'
 

@@ -15,8 +15,18 @@ from karpathy_control.bringup.dds import PROFILES
 from karpathy_control.bringup.environment import cache_folder, environment
 from karpathy_control.bringup.parameters import checked, node_yaml, read_parameters
 from karpathy_control.bringup.resources import PACKAGE, find, share
-from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_description
-from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError, RobotConfig
+from karpathy_control.bringup.robots import (
+    RobotProfile,
+    load_profile,
+    robot_description,
+    robot_of,
+)
+from karpathy_control.contracts.config import (
+    NODE_CONFIGS,
+    ConfigError,
+    RobotConfig,
+    following,
+)
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.config.sim import FAMILIES, robot_names
 from karpathy_control.contracts.interfaces import prefixed
@@ -184,9 +194,10 @@ def intercepted(what: Plan) -> Plan:
 
     The injector is no part of the plan: it is a tool that its user starts and speaks to.
     """
-    raw = tuple((name, prefixed(RAW, name)) for name in SENSORS)
+    raw = {name: prefixed(RAW, name) for name in SENSORS}
     return replace(what, nodes=tuple(
-        replace(spec, remappings=(*spec.remappings, *raw)) if spec.name == 'sim' else spec
+        replace(spec, remappings=(*(pair for pair in spec.remappings if pair[0] not in raw),
+                                  *raw.items())) if spec.name == 'sim' else spec
         for spec in what.nodes))
 
 
@@ -241,7 +252,7 @@ def _loop(values: Mapping[str, str], namespace: str, robot: str, robots: tuple[s
 
 def _parameters(values: Mapping[str, str], namespace: str, robot: str, robots: tuple[str, ...],
                 profile: RobotProfile) -> dict[str, dict[str, Value]]:
-    """Every node's parameters: robot profile, then params_file, then arguments; checked.
+    """Every node's parameters: profile and what follows from it, params_file, arguments; checked.
 
     Frames of one of several robots begin with its name, but for `sim`, which has all of them.
     """
@@ -267,8 +278,9 @@ def _parameters(values: Mapping[str, str], namespace: str, robot: str, robots: t
         if values['world'] == 'robot':
             profile.require_verified()
     merged: dict[str, dict[str, Value]] = {}
+    follow = {**following(robot_of(profile, {})), 'sim': profile.simulation}
     for name in NODE_CONFIGS:
-        from_profile = dict(profile.parameters)
+        from_profile = {**profile.parameters, **follow.get(name, {})}
         if name in ('control', 'sim', 'base_guard'):
             from_profile['stamped_cmd_vel'] = profile.stamped_cmd_vel
         # The sim node makes the clock, so it cannot follow it.
@@ -348,7 +360,7 @@ def _gazebo(values: Mapping[str, str], namespace: str, profile: RobotProfile
         file = share() / 'config' / 'bridge' / f'{part}.yaml'
         nodes.append(NodeSpec(
             package='ros_gz_bridge', executable='parameter_bridge', name=name,
-            namespace=namespace,
+            namespace=namespace, remappings=tuple(profile.topics.items()),
             parameters={name: {'config_file': str(file), 'use_sim_time': True}}))
     return nodes, includes, files
 
@@ -388,6 +400,8 @@ def _host_tools(values: Mapping[str, str], namespace: str, profile: RobotProfile
         tools.append(NodeSpec(
             package='robot_state_publisher', executable='robot_state_publisher',
             name='robot_state_publisher', namespace=namespace, robot=robot, optional=True,
+            remappings=tuple((name, own) for name, own in profile.topics.items()
+                             if name == 'joint_states'),
             parameters={'robot_state_publisher': {
                 'robot_description': robot_description(profile), 'use_sim_time': sim_time,
                 **({'frame_prefix': prefix} if prefix else {})}}))

@@ -6,15 +6,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from karpathy_control.bringup.resources import find
-from karpathy_control.contracts.config import ConfigError, RobotConfig, from_mapping
+from karpathy_control.contracts.config import (
+    NODE_CONFIGS,
+    SENSORS_OF_SIM,
+    ConfigError,
+    ControlConfig,
+    RobotConfig,
+    SimConfig,
+    following,
+    from_mapping,
+    to_mapping,
+)
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.files import read_yaml
 from karpathy_control.contracts.interfaces import BY_NAME
 
+T = TypeVar('T')
 _TEXT, _NUMBER, _FLAG, _MAP = str, (int, float), bool, dict
+_OPTIONAL: dict[str, Any] = {'simulation': _MAP}
 _KEYS: dict[str, Any] = {
     'name': _TEXT, 'description': _TEXT, 'command_timeout': _NUMBER,
     'command_timeout_verified_by': _TEXT, 'stamped_cmd_vel': _FLAG, 'robot': _MAP, 'topics': _MAP,
@@ -23,6 +35,9 @@ _KEYS: dict[str, Any] = {
 _ROBOT_TOPICS = tuple(name for name, topic in BY_NAME.items()
                       if (topic.writer == 'sim' and not name.startswith(('/', 'sim/')))
                       or name == 'cmd_vel')
+# What `simulation` may not say, since a rate of the robot does.
+_RATES = {'lidar.rate': 'scan_rate', 'camera.rate': 'camera_rate', 'camera.enabled': 'camera_rate',
+          'imu.rate': 'imu_rate', 'imu.enabled': 'imu_rate', 'odometry.rate': 'odom_rate'}
 _NAME = re.compile(r'[A-Za-z][\w-]{0,39}', re.ASCII)
 _TOPIC = re.compile(r'[/~]?[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 _DESCRIPTIONS = ('.xacro', '.urdf')
@@ -43,6 +58,7 @@ class RobotProfile:
     stamped_cmd_vel: bool
     parameters: Mapping[str, Value]  # dotted `robot.*`
     topics: Mapping[str, str]  # name in the interface table -> the robot's name
+    simulation: Mapping[str, Value]  # dotted parameters of `sim` but for `robot.*`
 
     @property
     def verified(self) -> bool:
@@ -79,10 +95,13 @@ def load_profile(name: str) -> RobotProfile:
 def _profile(path: Path, data: Any) -> RobotProfile:
     if not isinstance(data, dict):
         raise ConfigError(f'takes a map with {", ".join(_KEYS)}')
-    unknown = sorted(set(data) - set(_KEYS))
+    unknown = sorted(set(data) - set(_KEYS) - set(_OPTIONAL))
     if unknown:
-        raise ConfigError(f'unknown key {unknown[0]!r}; it takes {", ".join(_KEYS)}')
-    for key, kind in _KEYS.items():
+        raise ConfigError(f'unknown key {unknown[0]!r}; it takes {", ".join(_KEYS)} and, where '
+                          f'wanted, {", ".join(_OPTIONAL)}')
+    for key, kind in {**_KEYS, **_OPTIONAL}.items():
+        if key not in data and key in _OPTIONAL:
+            continue
         if key not in data:
             raise ConfigError(f'{key} is missing'
                               + ('; the base must stop by itself when cmd_vel falls silent'
@@ -122,12 +141,48 @@ def _profile(path: Path, data: Any) -> RobotProfile:
     values.update({f'robot.{key}': value for key, value in data['robot'].items()})
     values['robot.command_timeout'] = float(data['command_timeout'])
     prefix = len('robot.')
-    from_mapping(RobotConfig, {key[prefix:]: value for key, value in values.items()})
+    robot = from_mapping(RobotConfig, {key[prefix:]: value for key, value in values.items()})
+    if robot.camera_rate and description and 'robot.camera_pose' not in values:
+        raise ConfigError(f'robot.camera_rate: {robot.camera_rate:g} Hz, but {description.name} '
+                          'has no camera_link; it takes 0 for a robot without a camera')
+    # Whether the gate can bear what the rates say; its parameters may still be changed by a file.
+    adapted(ControlConfig(), robot)
     return RobotProfile(
         name=data['name'], path=path, description=description,
         command_timeout=float(data['command_timeout']),
         command_timeout_verified_by=data['command_timeout_verified_by'].strip(),
-        stamped_cmd_vel=data['stamped_cmd_vel'], parameters=values, topics=dict(data['topics']))
+        stamped_cmd_vel=data['stamped_cmd_vel'], parameters=values, topics=dict(data['topics']),
+        simulation=_simulation(data.get('simulation', {}), robot))
+
+
+def _simulation(given: Mapping[str, Any], robot: RobotConfig) -> dict[str, Value]:
+    """Parameters of the sensors of `sim`, by what the profile says of them and by their rates."""
+    for name in given:
+        if name in _RATES:
+            raise ConfigError(f'simulation.{name}: robot.{_RATES[name]} says that; leave it out')
+        if not name.startswith(SENSORS_OF_SIM):
+            raise ConfigError(f'simulation.{name}: it takes parameters of the sensors of sim, '
+                              f'which begin with {", ".join(SENSORS_OF_SIM)}')
+    values = {**following(robot)['sim'], **given}
+    try:
+        from_mapping(SimConfig, values)
+    except ConfigError as error:
+        raise ConfigError(f'simulation: {error}') from error
+    return values
+
+
+def adapted(config: T, robot: RobotConfig) -> T:
+    """A configuration of a node for a robot: what follows from its rates in place of defaults.
+
+    What differs from the default already is somebody's choice and stays. ConfigError where the
+    robot does not go together with it.
+    """
+    node = next(name for name, kind in NODE_CONFIGS.items() if type(config) is kind)
+    values, defaults = to_mapping(config), to_mapping(type(config)())
+    follow = {name: value for name, value in following(robot).get(node, {}).items()
+              if values[name] == defaults[name]}
+    of_robot = {f'robot.{name}': value for name, value in to_mapping(robot).items()}
+    return from_mapping(type(config), {**values, **of_robot, **follow})
 
 
 def robot_of(profile: RobotProfile, changes: Mapping[str, object]) -> RobotConfig:

@@ -59,12 +59,13 @@ def rights(topics: Mapping[str, str]) -> dict[str, dict[str, Rights]]:
     for part in ('base', 'camera'):
         rows = read_yaml(find('config/bridge', f'{part}.yaml'))
         found[f'bridge_{part}'] = {f'bridge_{part}': _other(
-            tuple(r['ros_topic_name'] for r in rows if r['direction'] == 'GZ_TO_ROS'),
+            tuple(topics.get(r['ros_topic_name'], r['ros_topic_name']) for r in rows
+                  if r['direction'] == 'GZ_TO_ROS'),
             tuple(r['ros_topic_name'] for r in rows if r['direction'] == 'ROS_TO_GZ'))}
     description = ('robot_description',)
     found['create'] = {'create': _other((), description)}
     found['robot_state_publisher'] = {'robot_state_publisher': _other(
-        (*TRANSFORMS, *description), ('joint_states',))}
+        (*TRANSFORMS, *description), (topics.get('joint_states', 'joint_states'),))}
     found['rviz2'] = {'rviz2': _other(('goal_pose',), (*everything, *TRANSFORMS, *description))}
     robot = tuple(topics.get(t.name, t.name) for t in TOPICS
                   if t.writer == 'sim' and not t.name.startswith(('/', 'sim/')))

@@ -13,7 +13,7 @@ class Mode(str, Enum):
     IDLE = 'idle'  # healthy, nowhere to go: zero
     AUTONOMOUS = 'autonomous'  # follows the policy
     CAMERA_ONLY = 'camera_only'  # lidar lost: reduced speed, only into space the camera saw
-    LIDAR_ONLY = 'lidar_only'  # camera lost: lidar geometry
+    LIDAR_ONLY = 'lidar_only'  # camera lost, or there is none: lidar geometry
     TELEOP = 'teleop'  # a person drives, through the gate
     EMERGENCY_STOP = 'emergency_stop'  # latched until reset
 

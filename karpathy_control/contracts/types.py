@@ -46,6 +46,7 @@ class RawScan:
     range_max: float  # m
     ranges: FloatArray  # (n,) m
     frame_id: str = 'lidar_link'
+    time_increment: float = 0.0  # s from beam to beam; 0: all at once
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from karpathy_control.contracts.config.robot import DEADLINE
 from karpathy_control.contracts.types import NANOSECONDS
 
 _SMOOTH = 0.1  # weight of the newest interval in the mean one
 _SLOW = 0.45  # of the nominal rate: below it an input is slow; half is what many drivers give
-_DEADLINE = 2.5  # nominal periods after which a message has missed its deadline
 
 
 class Health(Enum):
@@ -26,7 +26,7 @@ class Health(Enum):
 class Input:
     """The stamps of one input: of the last message that was taken, and when it came."""
 
-    nominal: float = 0.0  # Hz by the interface table; 0: on change, no rate is expected
+    nominal: float = 0.0  # Hz that the robot's profile says; 0: no rate is expected
     stamp: int | None = None  # ns, node clock; None where the message has no stamp
     received: int | None = None  # ns, steady; None before the first message
     late: int = 0  # messages left out: older than the last, or the same again
@@ -46,7 +46,7 @@ class Input:
             return False
         if stamp is not None and self.stamp is not None and stamp > self.stamp:
             passed = (stamp - self.stamp) / NANOSECONDS
-            self.missed += self.nominal > 0.0 and passed * self.nominal > _DEADLINE
+            self.missed += self.nominal > 0.0 and passed * self.nominal > DEADLINE
             self.interval = passed if math.isnan(self.interval) else (
                 self.interval + _SMOOTH * (passed - self.interval))
         self.stamp, self.received = stamp, received

@@ -26,6 +26,7 @@ from karpathy_control.control.limits import braking_time
 from karpathy_control.control.rules import EMPTY, Rules, RuleVerdict, Zone, fence_points, inside
 from karpathy_control.control.rules import limits as rule_limits
 from karpathy_control.control.supervisor import Snapshot, Verdict, transition
+from karpathy_control.mapping.deskew import measured
 
 _SETTLE = NANOSECONDS  # odometry must be consistent this long after a jump
 _INVALID_SHOWN = NANOSECONDS  # steady; a refused message shows in the reasons this long
@@ -120,6 +121,8 @@ class Controller(Intake):
         pose = np.zeros((1, 3))
         pair = np.zeros((1, 2))
         ranges = np.ones((1, 8), np.float32)
+        scan = RawScan(0, 0.0, 0.1, 0.1, 10.0, ranges[0], time_increment=0.01)
+        measured(scan, self.config.robot, lambda stamp: Pose2())
         gate.observe_scan(pose, ranges, -math.pi, 0.25 * math.pi, (0.0, 0.0, 0.0), 0.1, 10.0, 0.0)
         gate.observe_depth(pose, np.ones((1, 2, 2)), [[0.0, 1.0]], 2, (0.0, 0.0), 0.0)
         gate.observe_camera_scan(pose, np.ones((1, SCAN_BEAMS)), 0.0)
@@ -168,7 +171,15 @@ class Controller(Intake):
             if pose is None or ahead > self.config.future_tolerance:
                 self.count('unplaced')
                 continue
-            believed = not isinstance(item, RawScan) or self.believes(item, pose)
+            if isinstance(item, RawScan):
+                told = measured(item, robot, self.odometry.pose_at)
+                if told is None:
+                    self.count('unplaced')
+                    continue
+                believed = self.believes(item, pose, told)
+                item = told
+            else:
+                believed = True
             self._drop_void_memory()
             if not believed:
                 continue
@@ -246,7 +257,8 @@ class Controller(Intake):
             camera_only_speed=config.gate.camera_only_speed, emergency=self.emergency,
             second_commander=self._commanders > 1, clock_stalled=stalled,
             clock_jumped_back=self.jumped_back, odom_jump=self.jump_stamp is not None,
-            motion_disagrees=self.motion_disagrees, motion_unchecked=self.motion_unchecked,
+            motion_disagrees=self.motion_disagrees, disagreement=self.disagreement,
+            camera=config.robot.camera_rate > 0.0, motion_unchecked=self.motion_unchecked,
             lidar_frozen=self.lidar_frozen,
             lidar_implausible=self.lidar_implausible,
             unsure=self.table is None, slow=any(item.slow for item in self.inputs.values()),

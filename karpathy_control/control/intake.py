@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from karpathy_control.contracts.config import ControlConfig
-from karpathy_control.contracts.interfaces import BY_NAME
+from karpathy_control.contracts.config import ControlConfig, rate_of
 from karpathy_control.contracts.layout import ENTITY_FIELDS, SCAN_BEAMS
 from karpathy_control.contracts.types import (
     NANOSECONDS,
@@ -32,6 +31,7 @@ from karpathy_control.mapping.plausible import PlausibleScan
 
 _BACK = NANOSECONDS // 2  # an odometry stamp this far behind the last one is a clock set back
 _MOVES = 0.05  # m/s or rad/s: a robot that moves shakes its inertial unit
+DISAGREEMENT = 1.5  # windows of the check in which odometry and IMU may part before it shows
 _FROZEN_IMU = 10  # equal samples in a row; noise lets no live one repeat
 # What the controller listens to, by its name here, and the topic it comes on.
 TOPIC_OF = {
@@ -49,7 +49,8 @@ class Intake:
 
     def __init__(self, config: ControlConfig) -> None:
         self.config = config
-        self.inputs = {name: Input(BY_NAME[topic].rate) for name, topic in TOPIC_OF.items()}
+        self.inputs = {name: Input(rate_of(topic, config.robot))
+                       for name, topic in TOPIC_OF.items()}
         self.clock = Input()
         self.odometry = OdometryHistory()
         self.pending: deque[RawScan | DepthPoints | Scan] = deque(maxlen=16)
@@ -67,7 +68,7 @@ class Intake:
         self.refused = ''  # the last refusal
         self._table: FloatArray | None = None  # of entities; None: none, or they are unsure
         self._emergency_input = False
-        self._turns = TurnCheck()
+        self._turns = TurnCheck(config.robot.odom_rate, config.robot.imu_rate)
         self._contradiction: int | None = None  # stamp of the last one within odometry
         self._sample: tuple[float, ...] = ()  # the last of the IMU
         self._repeats = 0  # of it
@@ -215,6 +216,11 @@ class Intake:
         return self.config.turn_disagreement > 0.0 and self._turns.unchecked
 
     @property
+    def disagreement(self) -> float:
+        """How long odometry and IMU may have parted before it shows, s."""
+        return DISAGREEMENT * self._turns.window / NANOSECONDS
+
+    @property
     def lidar_frozen(self) -> bool:
         """Whether the scan ignores the motion of the robot."""
         return self.config.watch_lidar and self._watch.frozen
@@ -224,15 +230,19 @@ class Intake:
         """Whether the latest scan contradicts those before it."""
         return self.config.watch_lidar and not self._plausible.believed
 
-    def believes(self, scan: RawScan, pose: Pose2) -> bool:
-        """Whether a scan, taken at this pose, may enter the memory; call it in order of stamps."""
+    def believes(self, scan: RawScan, pose: Pose2, told: RawScan | None = None) -> bool:
+        """Whether a scan, taken at this pose, may enter the memory; call it in order of stamps.
+
+        told: what it says of its stamp (mapping.deskew); None: the same. A frozen lidar shows in
+        the scan as it came, since a correction that follows the robot would move it.
+        """
         if not self.config.watch_lidar:
             return True
         was = self._watch.frozen
         if self._watch.update(scan, pose) and not was:
             self.count('lidar_frozen')
             self.memory_void = True  # walls were seen to recede with the robot
-        if not self._plausible.check(scan, pose):
+        if not self._plausible.check(told or scan, pose):
             self.count('lidar_implausible')
         return self._plausible.believed and not self._watch.frozen
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from karpathy_control.contracts.config.control import STOP_TIME
 from karpathy_control.contracts.modes import Mode, Override, Reason
 from karpathy_control.control.ages import Health
 
-STOP_TIME = 0.25  # s from a fault to commanded zero; 0.3 at the base, with tick and transport
 EVENT = 0.1  # s until an event is seen here and its answer is at the base: graph, tick, transport
-DISAGREEMENT = 0.15  # s that odometry and IMU may have parted before it shows (turn_check)
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Snapshot:
     action: Health
     teleop: Health
     ages: dict[str, float]  # s, by the names of the fields above; of the clock: its silence
+    camera: bool = True  # the robot has one
     observation: Health = Health.FRESH  # the sets that sensor releases
     entities: Health = Health.FRESH
     require_imu: bool = False
@@ -35,6 +35,7 @@ class Snapshot:
     clock_jumped_back: bool = False
     odom_jump: bool = False
     motion_disagrees: bool = False
+    disagreement: float = 0.15  # s that odometry and IMU may have parted before it shows
     motion_unchecked: bool = False  # nothing compares odometry with the IMU
     lidar_frozen: bool = False
     lidar_implausible: bool = False
@@ -85,6 +86,8 @@ def transition(s: Snapshot) -> Verdict:
                           math.inf if speed_limit is None else speed_limit)
         degraded.append(Reason.LIDAR_FROZEN if s.lidar_frozen else
                         Reason.LIDAR_IMPLAUSIBLE if s.lidar_implausible else Reason.LIDAR_LOST)
+    elif not s.camera:
+        driving = Mode.LIDAR_ONLY
     elif Health.FRESH not in (s.depth, s.camera_scan):
         driving = Mode.LIDAR_ONLY
         degraded.append(Reason.CAMERA_LOST)
@@ -154,7 +157,7 @@ def _faults(s: Snapshot) -> tuple[list[Reason], list[float]]:
         since.append(EVENT)
     if s.motion_disagrees:
         faults.append(Reason.MOTION_DISAGREES)
-        since.append(DISAGREEMENT)
+        since.append(s.disagreement)
     blind = not _lidar(s) and s.depth is not Health.FRESH
     never_saw = s.scan is Health.NEVER and s.depth is Health.NEVER
     if s.odom is Health.NEVER or never_saw:

@@ -174,7 +174,7 @@ def _drive(args: argparse.Namespace, suite: Suite, profile: RobotProfile, robot:
             ablate=args.ablate)
     if profile.description is None:
         raise ConfigError(f'--robot {profile.name}: it has no description, which MuJoCo needs')
-    parts = LoopConfig(sim=from_mapping(SimConfig, changed({}, args.sim)))
+    parts = LoopConfig(sim=from_mapping(SimConfig, changed(profile.simulation, args.sim)))
     encoder = args.encoder or find('weights', 'encoder.safetensors')
     found = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -23,9 +23,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from karpathy_control.bringup.plan import SENSORS
 from karpathy_control.bringup.resources import find
+from karpathy_control.bringup.robots import load_profile, robot_of
 from karpathy_control.bringup.runner import RunError
-from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.config import (
+    ConfigError,
+    RobotConfig,
+    SimConfig,
+    from_mapping,
+    rate_of,
+)
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.config.sim import FAMILIES
 from karpathy_control.evaluation.client import ObserverError
@@ -41,6 +49,7 @@ from karpathy_control.evaluation.fault_table import (
 from karpathy_control.evaluation.loop import DrivingLoop
 
 SPEED = 0.4  # m/s that the robot drives when a fault comes
+SHARE = 0.8  # of its limit, where that is less
 SETTLE = 30.0  # s that the robot may take to drive again before a fault is applied
 FRESH = 0.3  # s after which a status is certainly one of after the fault
 RECOVERY = 20.0  # s that it may take to drive again by itself after the fault
@@ -68,7 +77,7 @@ class FaultRun:
     def run(self, row: Row) -> dict[str, Any]:
         """Apply one fault to a driving robot, take it back, and judge."""
         loop = self.loop
-        loop.at_speed(SPEED, SETTLE)
+        loop.at_speed(min(SPEED, SHARE * self._top_speed()), SETTLE)
         contacts, since = loop.status['contacts'], time.monotonic_ns() - 200_000_000
         wrong = set(row.answers) - set(loop.status['reasons'])
         with self._apply[row.kind](row) as start:
@@ -88,6 +97,11 @@ class FaultRun:
         result['passed'] = bool(result.pop('answered') and result['recovered']
                                 and result['contact'] == 0)
         return result
+
+    def _top_speed(self) -> float:
+        control = next(node for node in self.loop.plan.nodes if node.name == 'control')
+        return float(control.parameters['control'].get('robot.max_speed',
+                                                       RobotConfig.max_speed))  # type: ignore
 
     # -- faults: each gives the steady time (ns) at which it came, and ends it on the way out ----
 
@@ -285,8 +299,18 @@ def select(only: str) -> list[Row]:
     return found
 
 
+def without(rows: Sequence[Row], robot: str) -> dict[str, str]:
+    """Rows about sensors that a robot does not have, each with why. Raises ConfigError."""
+    profile = load_profile(robot)
+    own, sim = robot_of(profile, {}), from_mapping(SimConfig, profile.simulation)
+    absent = {name for name in SENSORS if name != '/clock' and not rate_of(name, own)}
+    absent |= set() if sim.camera.depth else {'camera/depth'}
+    return {row.name: f'{profile.name} has no {", ".join(row.target)}' for row in rows
+            if row.kind == 'sensor' and set(row.target) <= absent}
+
+
 def run_rows(rows: Sequence[Row], folder: Path, family: str, seed: int, params_file: str = '',
-             fault_budget: float | None = None) -> list[dict[str, Any]]:
+             fault_budget: float | None = None, robot: str = '') -> list[dict[str, Any]]:
     """Every row in turn in one running loop, started again where a row ended it."""
     changes = prepare(folder, rows)
     if fault_budget is not None:
@@ -296,7 +320,7 @@ def run_rows(rows: Sequence[Row], folder: Path, family: str, seed: int, params_f
     while left:
         number = len(rows) - len(left)
         with DrivingLoop(folder / f'logs-{number}', family, seed, inject=True,
-                         params_file=params_file, changes=changes) as loop:
+                         params_file=params_file, changes=changes, robot=robot) as loop:
             run = FaultRun(loop, folder)
             while left:
                 row = left.pop(0)
@@ -324,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--list', action='store_true', help='name the rows and end')
     parser.add_argument('--world', choices=FAMILIES, default='cylinders', help='world family')
     parser.add_argument('--seed', type=int, default=3, help='seed of world, noise and drift')
+    parser.add_argument('--robot', default='jackal', help='profile, as for up')
     parser.add_argument('--params-file', default='', help='ROS parameter file')
     parser.add_argument('--fault-budget', type=float, metavar='S',
                         help='robot.fault_budget, instead of that of the robot profile')
@@ -339,18 +364,19 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         print('\n'.join(f'{row.name:22} {" ".join(row.answers)}' for row in rows))
         return 0
-    skipped: dict[str, str] = {}
+    skipped = without(rows, options.robot)
+    rows = [row for row in rows if row.name not in skipped]
     if any(row.kind in NEEDS_MOUNTS for row in rows):
         refused = '' if PRIVATE in os.environ else mounts_refused()
         if refused:
-            skipped = {row.name: refused for row in rows if row.kind in NEEDS_MOUNTS}
+            skipped |= {row.name: refused for row in rows if row.kind in NEEDS_MOUNTS}
             rows = [row for row in rows if row.name not in skipped]
         else:
             enter_private_mounts(options.out, argv)
     signal.signal(signal.SIGTERM, _terminated)
     start = time.monotonic()
     results = run_rows(rows, options.out, options.world, options.seed, options.params_file,
-                       options.fault_budget)
+                       options.fault_budget, options.robot)
     for name, why in skipped.items():
         print(f'skip {name:20} {why}')
     if options.markdown:

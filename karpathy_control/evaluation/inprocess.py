@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from karpathy_control.bringup.resources import find
+from karpathy_control.bringup.robots import adapted
 from karpathy_control.contracts.config import (
     ControlConfig,
     PerceptionConfig,
@@ -57,11 +58,11 @@ class LoopConfig:
     sim: SimConfig = field(default_factory=SimConfig)
 
     def with_robot(self, robot: RobotConfig, seed: int) -> LoopConfig:
-        """The same with another robot and seed of noise."""
+        """The same with another robot, what follows from its rates, and another seed of noise."""
         return LoopConfig(
-            replace(self.sensor, robot=robot), replace(self.perception, robot=robot),
-            replace(self.policy, robot=robot), replace(self.control, robot=robot),
-            replace(self.sim, robot=robot, seed=seed))
+            adapted(self.sensor, robot), adapted(self.perception, robot),
+            adapted(self.policy, robot), adapted(self.control, robot),
+            replace(adapted(self.sim, robot), seed=seed))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any
 
 from karpathy_control.bringup.environment import environment
 from karpathy_control.bringup.plan import RAW, SENSORS, Plan, intercepted, plan, with_parameters
+from karpathy_control.bringup.robots import tool_arguments
 from karpathy_control.bringup.runner import Runner
 from karpathy_control.contracts.config.core import Value
 from karpathy_control.contracts.geometry import to_frame
@@ -44,12 +45,14 @@ class DrivingLoop:
 
     def __init__(self, folder: Path, family: str, seed: int, *, inject: bool = False,
                  params_file: str = '', changes: Mapping[str, Mapping[str, Value]] | None = None,
-                 ) -> None:
+                 robot: str = '') -> None:
         """Plan; nothing starts before `with`. `changes` are parameters by node."""
         values = {'world': 'mujoco', 'dds_profile': 'local', 'world_family': family,
                   'seed': str(seed)}
         if params_file:
             values['params_file'] = params_file
+        if robot:
+            values['robot'] = robot
         what = with_parameters(plan(values), changes or {})
         self.plan: Plan = intercepted(what) if inject else what
         domain = own_domain()
@@ -67,10 +70,13 @@ class DrivingLoop:
 
     def __enter__(self) -> DrivingLoop:
         """Start everything and wait until the robot could drive."""
-        self.observer = ObserverClient(['--record', f'--keep={KEEP}'], self._environment)
+        names = tool_arguments(self.plan.profile, '')
+        self.observer = ObserverClient(['--record', f'--keep={KEEP}', *names], self._environment)
         try:
             if self._inject:
-                self.injector = InjectorClient([*SENSORS, '--raw', RAW], self._environment)
+                twist = [] if self.plan.profile.stamped_cmd_vel else ['--twist']
+                self.injector = InjectorClient([*SENSORS, '--raw', RAW, *twist, *names],
+                                               self._environment)
             self.runner.__enter__()
             self.wait(lambda e: e['mode'] in ('idle', *DRIVING), START_LIMIT, 'robot ready')
         except BaseException:

@@ -40,7 +40,6 @@ MARKER_PERIOD = 0.2  # s
 COMMANDER_PERIOD = 0.05  # s
 MOST_ANSWERS = 50  # kept for one `control/state`; about one comes in its period
 _STOPPED = (Mode.STOPPED, Mode.EMERGENCY_STOP, Mode.INACTIVE)
-_DEGRADED = (Mode.CAMERA_ONLY, Mode.LIDAR_ONLY)
 # A topic that each node publishes for as long as it lives.
 _ALIVE = {'sensor': 'observation/goal', 'perception': 'perception/entities',
           'policy': 'policy/action'}
@@ -272,8 +271,11 @@ class ControlNode(LoopNode[ControlConfig]):
         d = self._decision
         mode = d.mode if d else Mode.INACTIVE
         reasons = d.reasons if d else (self._idle_reason,)
+        # A robot that never had a camera misses none.
+        degraded = mode is Mode.CAMERA_ONLY or (
+            mode is Mode.LIDAR_ONLY and self.config.robot.camera_rate > 0.0)
         level = (DiagnosticStatus.ERROR if mode in _STOPPED else
-                 DiagnosticStatus.WARN if mode in _DEGRADED else DiagnosticStatus.OK)
+                 DiagnosticStatus.WARN if degraded else DiagnosticStatus.OK)
         values = {'reasons': ' '.join(r.value for r in reasons),
                   'command': f'{d.command.v:.3f} {d.command.w:.3f}' if d else '0 0',
                   'stamp': str(d.stamp if d else 0),

@@ -49,6 +49,7 @@ MAX_DISTORTION = 1e3  # of one coefficient
 DISTORTIONS = (0, 4, 5)  # numbers of coefficients of plumb_bob
 MAX_POSES = 10_000  # of a path
 MAX_RANGE = 1e4  # m, of a lidar
+MAX_SWEEP = 1.0  # s, of a scan
 MAX_COORDINATE = 1e6  # m: float32 still tells 6 cm apart there
 MAX_SPEED = 50.0  # m/s or rad/s: beyond this it is not a ground robot
 MAX_GYRO = 200.0  # rad/s
@@ -145,12 +146,16 @@ def raw_scan(message: LaserScan) -> RawScan:
     if not 0.0 <= message.range_min < message.range_max:
         raise InvalidMessage(f'scan limits {message.range_min} .. {message.range_max}; it takes '
                              '0 <= range_min < range_max')
+    if not abs(message.time_increment) * (n - 1) <= MAX_SWEEP:  # false for NaN
+        raise InvalidMessage(f'scan of {n} beams {message.time_increment} s apart; it takes a '
+                             f'sweep of at most {MAX_SWEEP:g} s')
     ranges = np.frombuffer(message.ranges, np.float32)
     if np.isnan(ranges).all():
         raise InvalidMessage(f'scan of {n} beams, all NaN; it takes one that measured something')
     return RawScan(stamp_ns(message.header), float(message.angle_min),
                    float(message.angle_increment), float(message.range_min),
-                   float(message.range_max), ranges, message.header.frame_id)
+                   float(message.range_max), ranges, message.header.frame_id,
+                   float(message.time_increment))
 
 
 def _plane(message: Image, item: int) -> NDArray[np.uint8]:
@@ -284,13 +289,14 @@ def path_points(message: Path) -> NDArray[np.float32]:
 
 def scan_message(ranges: NDArray[np.float32], stamp: int, frame: str, angle_min: float,
                  angle_increment: float, range_min: float, range_max: float,
-                 period: float) -> LaserScan:
-    """A LaserScan of any layout."""
+                 period: float, time_increment: float = 0.0) -> LaserScan:
+    """A LaserScan of any layout; period from scan to scan, time_increment from beam to beam, s."""
     n = len(ranges)
     return LaserScan(
         header=header(stamp, frame), angle_min=float(angle_min),
         angle_max=float(angle_min + angle_increment * (n - 1)),
-        angle_increment=float(angle_increment), time_increment=0.0, scan_time=float(period),
+        angle_increment=float(angle_increment), time_increment=float(time_increment),
+        scan_time=float(period),
         range_min=float(range_min), range_max=float(range_max), ranges=floats(ranges))
 
 

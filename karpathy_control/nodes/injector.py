@@ -3,8 +3,10 @@
     injector --raw raw/ TOPIC [TOPIC ...]
 
 Each TOPIC of the interface table is read from its name with the prefix and passed on, bit by bit,
-until a fault is in force. It also plays a second commander. Standard input takes one JSON object a
-line, standard output answers in the same form; the end of the input ends the process:
+until a fault is in force. What it is passed on as follows the remappings of this process, so a
+robot's own names (bringup.robots.tool_arguments) hold for it. It also plays a second commander.
+Standard input takes one JSON object a line, standard output answers in the same form; the end of
+the input ends the process:
 
     {"fault": "frozen", "topics": ["scan"], "amount": 0.4}    see injector_faults.py
     {"command": [0.2, 0.0]}                                   commands on cmd_vel, 10 Hz
@@ -30,7 +32,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 
-from karpathy_control.contracts.interfaces import prefixed
+from karpathy_control.contracts.interfaces import prefixed, type_of
 from karpathy_control.contracts.types import Command
 from karpathy_control.nodes import convert
 from karpathy_control.nodes.base import steady
@@ -59,8 +61,9 @@ def emit(event: str, **values: Any) -> None:
 class Injector(Node):
     """Passes messages on, through the fault in force where there is one."""
 
-    def __init__(self, names: list[str], raw: str) -> None:
+    def __init__(self, names: list[str], raw: str, stamped: bool = True) -> None:
         super().__init__('injector')
+        self._stamped = stamped
         self.finished: Future[None] = Future()
         self._faults: dict[str, _Active] = {}
         self._commands: queue.Queue[str | None] = queue.Queue()
@@ -128,8 +131,8 @@ class Injector(Node):
             v, w = command['command']
             self._commanded = Command(float(v), float(w))
             row = topic('cmd_vel')
-            self._commander = self.create_publisher(message_type(row.type), row.name,
-                                                    profile(row.qos))
+            self._commander = self.create_publisher(message_type(type_of(row.name, self._stamped)),
+                                                    row.name, profile(row.qos))
             self._command()
             emit('fault', fault='command', topics=['cmd_vel'])
         elif 'clear' in command:
@@ -144,7 +147,8 @@ class Injector(Node):
 
     def _command(self) -> None:
         if self._commander is not None:
-            self._commander.publish(convert.twist_message(self._commanded, 0, 'base_link', True))
+            self._commander.publish(convert.twist_message(self._commanded, 0, 'base_link',
+                                                          self._stamped))
 
 
 def main() -> int:
@@ -152,9 +156,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='injector', description=__doc__.splitlines()[0])
     parser.add_argument('topics', nargs='+', help='topics of the interface table to pass on')
     parser.add_argument('--raw', default='raw/', help='prefix of the topics to read')
+    parser.add_argument('--twist', action='store_true', help='commands are Twist, not stamped')
     arguments, rest = parser.parse_known_args()
     rclpy.init(args=[sys.argv[0], *rest])
-    node = Injector(arguments.topics, arguments.raw)
+    node = Injector(arguments.topics, arguments.raw, not arguments.twist)
     spinner = executor()
     spinner.add_node(node)
     try:

@@ -35,6 +35,9 @@ class Intake:
             'scan': lambda m, at: pipeline.on_scan(convert.raw_scan(m), at),
             'imu': lambda m, at: pipeline.on_imu(convert.imu_sample(m, self._imu_rotation), at),
             'odom': self._on_odom, 'control/goal': self._on_goal, 'plan': self._on_plan}
+        if not config.robot.camera_rate:  # whatever somebody sends on its topics
+            self._takers = {name: take for name, take in self._takers.items()
+                            if not name.startswith('camera/')}
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class SensorNode(LoopNode[SensorConfig]):
         sends, and that is no reason to start over.
         """
         raw = [row.name for row in TOPICS if row.writer == 'sim' and self.NAME in row.readers
-               and not row.name.startswith('/')]
+               and row.name in self._intake.topics]
         deaf = [name for name in raw if name not in self.heard and self.writers(name)]
         if self.active and deaf and self.heard & set(raw):
             self.get_logger().error(f'never heard {", ".join(deaf)}, which is published; starting '

@@ -103,11 +103,12 @@ class SimRobot:
             scan = self._robot.lidar()
             self._outputs['scan'].publish(convert.scan_message(
                 scan.ranges, scan.stamp, self._frame(scan.frame_id), scan.angle_min,
-                scan.angle_increment, scan.range_min, scan.range_max, 1.0 / lidar.rate))
+                scan.angle_increment, scan.range_min, scan.range_max, 1.0 / lidar.rate,
+                scan.time_increment))
 
     def publish_camera(self) -> None:
         """A frame with its intrinsics, where the camera is on; depth where that is on, too."""
-        if not self._node.config.camera.enabled:
+        if not (self._node.config.camera.enabled and self._robot.has_camera):
             return
         entered = steady()
         image, depth = self._robot.camera()

@@ -35,6 +35,7 @@ from karpathy_control.contracts.types import (
     Scan,
     State,
 )
+from karpathy_control.mapping.deskew import measured
 from karpathy_control.mapping.frozen import FrozenImage, FrozenScan
 from karpathy_control.sensing import health
 from karpathy_control.sensing.align import ImuHistory, OdometryHistory, relative_pose
@@ -95,7 +96,9 @@ class SensorPipeline:
 
     def warm_up(self) -> None:
         """Compile every kernel, so that the first set is as fast as the next."""
-        self._resampler(RawScan(0, 0.0, 0.1, 0.1, 10.0, np.ones(8, np.float32)), 0, Pose2())
+        scan = RawScan(0, 0.0, 0.1, 0.1, 10.0, np.ones(8, np.float32), time_increment=0.01)
+        swept = measured(scan, self._config.robot, lambda stamp: Pose2())
+        self._resampler(swept or scan, 0, Pose2())
         model = virtual_model()
         robot = self._config.robot
         DepthFilter(model, robot.camera_pose, robot.ground_clearance, robot.height)(
@@ -232,8 +235,11 @@ class SensorPipeline:
     def camera_silent(self, now: int, steady: int) -> bool:
         """True once no image has come for two periods, by the steady clock and by its stamp.
 
-        Both, since simulated time may run slower than the steady clock.
+        Both, since simulated time may run slower than the steady clock. At once on a robot that
+        has no camera.
         """
+        if not self._config.robot.camera_rate:
+            return True
         limit = round(2.0 * self._config.camera_period * NANOSECONDS)
         if self._image_received is None or self._image_stamp is None:
             return self._started is not None and steady - self._started > limit
@@ -270,6 +276,7 @@ class SensorPipeline:
             'scan_times': np.array([(s.stamp, t) for s, t in scans], np.int64).reshape(-1, 2),
             'scan_limits': np.array([(s.angle_min, s.angle_increment, s.range_min, s.range_max)
                                      for s, _ in scans], np.float64).reshape(-1, 4),
+            'scan_sweeps': np.array([s.time_increment for s, _ in scans], np.float64),
             **{f'ranges.{i}': scan.ranges for i, (scan, _) in enumerate(scans)},
             'goal': np.array(self._goal or [], np.float64),
             **self._route.state(),
@@ -285,10 +292,13 @@ class SensorPipeline:
             value = state[f'time.{name}']
             setattr(self, f'_{name}', int(value[0]) if value.size else None)
         self._released, self._odom_interval = int(state['released']), float(state['interval'])
+        # A journal from before scans were corrected has none.
+        sweeps = state.get('scan_sweeps', np.zeros(len(state['scan_times'])))
         for i, (times, limits) in enumerate(zip(state['scan_times'], state['scan_limits'],
                                                 strict=True)):
             first, step, nearest, farthest = map(float, limits)
-            scan = RawScan(int(times[0]), first, step, nearest, farthest, state[f'ranges.{i}'])
+            scan = RawScan(int(times[0]), first, step, nearest, farthest, state[f'ranges.{i}'],
+                           time_increment=float(sweeps[i]))
             self._scans.append((scan, int(times[1])))
         self._goal = None
         if state['goal'].size:
@@ -394,10 +404,15 @@ class SensorPipeline:
             self.counts['without_scan'] += 1
             return None
         shift = self._odom.shift(scan.stamp, state, self._config.odom_max_gap)
-        if shift is None:
+        told = measured(scan, self._config.robot, self._pose_at)
+        if shift is None or told is None:
             self.counts['without_scan'] += 1
             return None
-        return self._resampler(scan, state.stamp, shift)
+        return self._resampler(told, state.stamp, shift)
+
+    def _pose_at(self, stamp: int) -> Pose2 | None:
+        state = self._odom.at(stamp, self._config.odom_max_gap)
+        return None if state is None else state.pose
 
     def _read_depth(self, state: State) -> tuple[FloatArray | None, DepthPoints | None]:
         raw = self._depth_at(state.stamp)

@@ -23,6 +23,9 @@ ARMATURE = 0.025  # kg m^2, the motor's inertia seen through its gear
 # makes MuJoCo's convex contact push a sliding wheel off the floor (the base hops while turning,
 # and turns at 0.6 of the commanded rate).
 TYRE_STIFFNESS = 0.008
+# A base of one wheel on each side turns without sliding; on soft tyres the drag of its casters
+# alone would make it slip.
+ROLLING_STIFFNESS = 0.5
 FLOOR_FRICTION = 0.01  # MuJoCo takes the larger of two geoms: the tyre decides
 OBSTACLE_FRICTION = 0.3
 
@@ -63,7 +66,8 @@ def build_spec(world: World, robot: RobotDescription, step: float, count: int = 
     spec.option.timestep = step
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    spec.option.impratio = TYRE_STIFFNESS
+    skids = len(robot.wheel_joints) > 2
+    spec.option.impratio = TYRE_STIFFNESS if skids else ROLLING_STIFFNESS
     for index in range(1, count):
         spec.attach(_robot_spec(robot, ROBOT_GROUPS[index]), prefix=robot_prefix(index),
                     frame=spec.worldbody.add_frame())
@@ -87,6 +91,9 @@ def _add_drive(spec: mujoco.MjSpec, robot: RobotDescription, group: int) -> None
     for geom in spec.geoms:  # nothing but the robot so far
         geom.group = group
         geom.friction[0] = OBSTACLE_FRICTION
+    for name, friction in robot.frictions.items():
+        for geom in spec.body(name).geoms:
+            geom.friction[0] = friction
     spec.body(BASE_FRAME).add_freejoint(name='base')
     for name in robot.wheel_joints:
         joint = spec.joint(name)

@@ -9,13 +9,16 @@ switching one sensor off does not change another.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import deque
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from karpathy_control.contracts.geometry import wrap_angle, yaw_of_quaternion
+from karpathy_control.contracts.geometry import rotation_rpy, wrap_angle, yaw_of_quaternion
 from karpathy_control.contracts.types import (
+    NANOSECONDS,
     CameraModel,
     Command,
     ImuSample,
@@ -33,6 +36,7 @@ from karpathy_control.worlds.robot import BASE_FRAME
 
 EPISODE_GAP = 0.3  # s without contact that ends a contact episode
 ODOMETRY_NOISE = 0.01  # standard deviation of measured speed per speed, white at each step
+SWEEP_POSES = 32  # from which the beams of a sweep are cast
 STREAMS = 4  # random streams of a robot: lidar, camera, IMU, odometry
 
 
@@ -108,6 +112,7 @@ class MujocoRobot:
         self._imu_count = 0
         self._odom = (0.0, 0.0, 0.0)
         self._odom_twist = (0.0, 0.0)
+        self._way: deque[tuple[float, Pose2]] = deque()  # time in s and pose, over a sweep
 
     def drive(self, command: Command, dt: float) -> None:
         """Set the motors for one step."""
@@ -124,6 +129,10 @@ class MujocoRobot:
                 self._contacts += 1
             self._last_contact = self.time
         self._integrate_odometry(dt)
+        if self.config.lidar.sweep:
+            self._way.append((self.time, self.true_state().pose))
+            while self._way[0][0] < self.time - 1.0 / self.config.lidar.rate - dt:
+                self._way.popleft()
 
     def _integrate_odometry(self, dt: float) -> None:
         v, w = self._driver.twist(*(self._average @ self._qvel).tolist())
@@ -187,10 +196,30 @@ class MujocoRobot:
     # -- sensors --------------------------------------------------------------------------------
 
     def lidar(self) -> RawScan:
-        """A scan of this moment."""
+        """A scan of this moment, or of the period that ends now where the beams are swept."""
         self._physics.refresh()
         position, rotation = self._pose(self._lidar_body)
-        return self._lidar.scan(self._data, position, rotation, self.stamp)
+        config, robot = self.config.lidar, self.config.robot
+        if not config.sweep or self.time < 1.0 / config.rate:  # stamps begin at 0
+            return self._lidar.scan(self._data, position, rotation, self.stamp)
+        between = 1.0 / config.rate / config.beams
+        ages = (np.arange(SWEEP_POSES)[::-1] + 0.5) / (SWEEP_POSES * config.rate)
+        way = list(self._way) or [(self.time, self.true_state().pose)]
+        times = [time for time, _ in way]
+        here, poses = way[-1][1], []
+        for age in ages:
+            then = way[min(bisect_left(times, self.time - age), len(way) - 1)][1]
+            turn = rotation_rpy(0.0, 0.0, then.yaw - here.yaw)
+            moved = turn @ (position - (here.x, here.y, 0.0)) + (then.x, then.y, 0.0)
+            poses.append((moved, turn @ rotation))
+        begin = self.stamp - round(between * (config.beams - 1) * NANOSECONDS)
+        return self._lidar.swept(self._data, poses, robot.scan_order, between,
+                                 begin if robot.scan_stamp == 'begin' else self.stamp)
+
+    @property
+    def has_camera(self) -> bool:
+        """Whether its description has one."""
+        return self.robot.camera_pose is not None
 
     def camera(self) -> tuple[RawImage, RawDepth | None]:
         """A frame of this moment; depth where `camera.depth` is on."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -41,10 +43,14 @@ class RayCaster:
 
     def cast(self, data: mujoco.MjData, origin: Array, rays: Array, cutoff: float,
              normals: bool = False) -> None:
-        """Fill `distance` (m, -1 nothing), `geom` and `normal`. Rays: (count, 3) unit, world."""
+        """Fill `distance` (m, -1 nothing), `geom` and `normal`. Rays: (count, 3) unit, world.
+
+        Of fewer rays than `count` only the first values are theirs.
+        """
+        n = len(rays)
         mujoco.mj_multiRay(self._model, data, origin, rays.ravel(), self._groups, True, -1,
-                           self.geom, self.distance, self.normal if normals else None,
-                           self.count, cutoff)
+                           self.geom[:n], self.distance[:n],
+                           self.normal[:3 * n] if normals else None, n, cutoff)
 
 
 class Lidar:
@@ -63,12 +69,32 @@ class Lidar:
 
     def scan(self, data: mujoco.MjData, position: Array, rotation: Array, stamp: int) -> RawScan:
         """One scan from a pose in the world. Rotation: (3, 3), world <- lidar."""
+        self._caster.cast(data, position, self._rays @ rotation.T, self._config.range_max)
+        return self._told(self._caster.distance, stamp)
+
+    def swept(self, data: mujoco.MjData, poses: Sequence[tuple[Array, Array]], order: str,
+              between: float, stamp: int) -> RawScan:
+        """One scan whose beams were measured from one pose after the other, in equal shares.
+
+        order: as `robot.scan_order`; between: s from beam to beam. What moves in the world stands
+        where it is now.
+        """
+        distance = np.empty(self._config.beams)
+        shares = np.array_split(np.arange(self._config.beams), len(poses))
+        for share, (position, rotation) in zip(
+                shares if order != 'backward' else shares[::-1], poses, strict=True):
+            self._caster.cast(data, position, self._rays[share] @ rotation.T,
+                              self._config.range_max)
+            distance[share] = self._caster.distance[:len(share)]
+        return replace(self._told(distance, stamp), time_increment=between)
+
+    def _told(self, distance: Array, stamp: int) -> RawScan:
+        """A message of distances, -1 for none. Shape: (beams,) m."""
         config = self._config
-        self._caster.cast(data, position, self._rays @ rotation.T, config.range_max)
-        ranges = self._caster.distance + config.noise * self._rng.standard_normal(config.beams)
-        missed = (self._caster.distance < 0.0) | (ranges > config.range_max)
+        ranges = distance + config.noise * self._rng.standard_normal(config.beams)
+        missed = (distance < 0.0) | (ranges > config.range_max)
         ranges[ranges < config.range_min] = -np.inf
-        ranges[missed] = np.inf
+        ranges[missed] = np.inf if config.no_return == 'free' else np.nan
         return RawScan(stamp, self.angle_min, self.angle_increment, config.range_min,
                        config.range_max, ranges.astype(np.float32))
 

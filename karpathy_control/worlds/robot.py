@@ -21,6 +21,7 @@ from karpathy_control.contracts.geometry import convex_hull
 BASE_FRAME = 'base_link'
 SENSOR_FRAMES = {'lidar_pose': 'lidar_link', 'camera_pose': 'camera_link',
                  'imu_pose': 'imu_link'}
+OPTIONAL_FRAME = 'camera_link'
 CIRCLE_CORNERS = 32  # of the polygon that stands for a collision cylinder
 MAX_NUMBER = 1e4  # of a description, in whatever unit
 EXPANSION_TIME = 30.0  # s, of wall time
@@ -35,7 +36,7 @@ class RobotDescription:
     footprint: NDArray[np.float64]  # (n, 2) m, convex, counter-clockwise, of all collisions
     height: float  # m, top of the collision geometry
     lidar_pose: tuple[float, ...]  # of lidar_link
-    camera_pose: tuple[float, ...]  # of camera_link (x forward, not optical)
+    camera_pose: tuple[float, ...] | None  # of camera_link (x forward); None: it has no camera
     imu_pose: tuple[float, ...]  # of imu_link
     left_joints: tuple[str, ...]
     right_joints: tuple[str, ...]
@@ -43,6 +44,7 @@ class RobotDescription:
     wheel_separation: float  # m, between the wheels' middles as they stand
     wheel_separation_multiplier: float  # skid steer turns as if they stood this much farther
     wheel_friction: float  # mu1 of the wheels
+    frictions: dict[str, float]  # mu1 of other links that say so, as of casters
     max_speed: float  # m/s, of the base driver
     max_turn: float  # rad/s, of the base driver
     max_acceleration: float  # m/s^2, of the base driver
@@ -60,8 +62,8 @@ class RobotDescription:
             'robot.footprint': [round(float(v), 6) for v in self.footprint.ravel()],
             'robot.height': round(self.height, 6),
             'robot.lidar_pose': list(self.lidar_pose),
-            'robot.camera_pose': list(self.camera_pose),
             'robot.imu_pose': list(self.imu_pose),
+            **({} if self.camera_pose is None else {'robot.camera_pose': list(self.camera_pose)}),
         }
 
 
@@ -103,10 +105,13 @@ def parse_urdf(urdf: str, source: str = 'URDF text') -> RobotDescription:
                           f'{", ".join(map(repr, adrift))}')
     poses: dict[str, Any] = {}
     for field, frame in SENSOR_FRAMES.items():
-        if frame not in frames:
+        if frame in frames:
+            poses[field] = _xyz_rpy(frames[frame])
+        elif frame == OPTIONAL_FRAME:
+            poses[field] = None
+        else:
             raise ConfigError(f'robot description {source}: no link {frame!r}; it needs '
                               f'{", ".join(SENSOR_FRAMES.values())}')
-        poses[field] = _xyz_rpy(frames[frame])
     corners = [_collision_corners(link, frames[link.attrib['name']], source)
                for link in root.iter('link') if link.find('collision') is not None]
     if not corners:
@@ -245,12 +250,15 @@ def _wheels(root: ET.Element, frames: dict[str, NDArray[np.float64]], source: st
         raise ConfigError(f'robot description {source}: left wheels at y {lateral["left"]:g}, '
                           f'right ones at {lateral["right"]:g}; left is +y')
     wheel_links = {child[n] for names in sides.values() for n in names}
-    friction = [_number(block.findtext('mu1', '1.0'), source) for block in root.findall('gazebo')
-                if block.get('reference') in wheel_links]
+    told = {block.get('reference', ''): _number(block.findtext('mu1'), source)
+            for block in root.findall('gazebo') if block.find('mu1') is not None}
+    friction = [mu for link, mu in told.items() if link in wheel_links]
     return {'left_joints': sides['left'], 'right_joints': sides['right'],
             'wheel_radius': value('wheel_radius'), 'wheel_separation': separation,
             'wheel_separation_multiplier': value('wheel_separation') / separation,
             'wheel_friction': float(np.mean(friction)) if friction else 1.0,
+            'frictions': {link: mu for link, mu in told.items()
+                          if link in frames and link not in wheel_links},
             'max_speed': value('max_linear_velocity'),
             'max_turn': value('max_angular_velocity'),
             'max_acceleration': value('max_linear_acceleration'),

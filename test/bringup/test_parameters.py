@@ -4,7 +4,6 @@ import pytest
 import yaml
 
 from karpathy_control.bringup.parameters import (
-    FROM_PROFILE,
     checked,
     markdown,
     node_yaml,
@@ -12,7 +11,12 @@ from karpathy_control.bringup.parameters import (
     yaml_template,
 )
 from karpathy_control.bringup.resources import share
-from karpathy_control.contracts.config import NODE_CONFIGS, ConfigError, specs
+from karpathy_control.contracts.config import (
+    NODE_CONFIGS,
+    ConfigError,
+    is_of_profile,
+    specs,
+)
 
 
 def write(folder, text):
@@ -31,7 +35,7 @@ def test_template_holds_every_default():
     assert set(data) == set(NODE_CONFIGS)
     for node, kind in NODE_CONFIGS.items():
         expected = {s.name: s.default for s in specs(kind)
-                    if not s.name.startswith('robot.') and s.name not in FROM_PROFILE}
+                    if not is_of_profile(node, s.name)}
         assert data[node]['ros__parameters'] == expected
 
 

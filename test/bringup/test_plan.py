@@ -272,3 +272,59 @@ def test_parameters_are_changed_by_node_and_checked():
     assert control.parameters['control']['gate.margin'] == 0.1
     with pytest.raises(ConfigError, match=r'gate\.margin'):
         with_parameters(plan({}, {}), {'control': {'gate.margin': 9.0}})
+
+
+def own_names(folder, **topics):
+    """The Jackal with other names for its topics."""
+    jackal = yaml.safe_load((share() / 'config' / 'robots' / 'jackal.yaml').read_text())
+    path = folder / 'own.yaml'
+    path.write_text(yaml.safe_dump({**jackal, 'topics': topics}))
+    return str(path)
+
+
+def test_the_bridges_speak_by_the_names_of_the_profile(tmp_path):
+    topics = {'scan': 'front/scan', 'camera/image_raw': 'oak/image', 'joint_states': 'wheels',
+              'cmd_vel': 'drive'}
+    found = nodes(world='gazebo', robot=own_names(tmp_path, **topics))
+    for name in ('sensor', 'control', 'base_guard', 'bridge_base', 'bridge_camera'):
+        assert dict(found[name].remappings) == topics
+    # The bridge files name the topics of the table, so each remapping meets one of them.
+    told = {row['ros_topic_name'] for part in ('base', 'camera') for row in yaml.safe_load(
+        (share() / 'config/bridge' / f'{part}.yaml').read_text())}
+    assert set(topics) - {'cmd_vel'} <= told  # which ends at the guard
+    assert found['robot_state_publisher'].remappings == (('joint_states', 'wheels'),)
+    assert nodes(world='gazebo')['bridge_base'].remappings == ()
+
+
+def test_faults_come_between_a_robot_of_other_names_and_its_loop(tmp_path):
+    own = plan({'robot': own_names(tmp_path, scan='front/scan', cmd_vel='drive')}, {})
+    found = {spec.name: dict(spec.remappings) for spec in intercepted(own).nodes}
+    # The simulator sends raw/scan, the injector makes front/scan of it (tool_arguments), which
+    # the loop hears.
+    assert found['sim']['scan'] == 'raw/scan' and found['sim']['cmd_vel'] == 'drive'
+    assert found['control'] == {'scan': 'front/scan', 'cmd_vel': 'drive'}
+
+
+def test_what_follows_from_the_rates_reaches_the_nodes_and_a_file_wins(tmp_path):
+    found = nodes(robot='turtlebot3_burger')
+    assert found['control'].parameters['control']['max_age.scan'] == 0.5
+    assert found['sensor'].parameters['sensor']['robot.camera_rate'] == 0.0
+    sim = found['sim'].parameters['sim']
+    assert (sim['lidar.rate'], sim['lidar.beams'], sim['camera.enabled']) == (5.0, 360, False)
+    file = tmp_path / 'own.yaml'
+    file.write_text('control: {ros__parameters: {max_age.scan: 0.45}}\n'
+                    'sim: {ros__parameters: {lidar.beams: 90}}\n')
+    found = nodes(robot='turtlebot3_burger', params_file=str(file))
+    assert found['control'].parameters['control']['max_age.scan'] == 0.45
+    assert found['sim'].parameters['sim']['lidar.beams'] == 90
+    file.write_text('control: {ros__parameters: {max_age.scan: 1.0}}\n')
+    with pytest.raises(ConfigError, match=r'control: max_age\.scan: .*fault_budget of at least'):
+        plan({'robot': 'turtlebot3_burger', 'params_file': str(file)}, {})
+
+
+def test_the_turtlebots_are_for_a_simulator_until_somebody_measures():
+    for robot in ('turtlebot3_burger', 'turtlebot3_waffle_pi', 'turtlebot4'):
+        for world in ('mujoco', 'gazebo'):
+            assert nodes(world=world, robot=robot)['control']
+        with pytest.raises(ConfigError, match=rf'{robot}\.yaml: command_timeout_verified_by'):
+            plan({'world': 'robot', 'robot': robot}, {})

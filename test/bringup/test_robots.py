@@ -1,18 +1,26 @@
 """Robot profiles: what they must state, and what is refused."""
 
 import math
+import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
 
 from karpathy_control.bringup.resources import share
 from karpathy_control.bringup.robots import (
+    adapted,
     load_profile,
     robot_description,
+    robot_of,
     tool_arguments,
     topic_of,
 )
-from karpathy_control.contracts.config import ConfigError
+from karpathy_control.contracts.config import (
+    ConfigError,
+    ControlConfig,
+    SimConfig,
+    from_mapping,
+)
 
 
 @pytest.fixture
@@ -140,3 +148,104 @@ def test_hostile_description_of_a_profile_is_refused(tmp_path, generic):
 def test_unknown_name_says_where_it_looked():
     with pytest.raises(ConfigError, match='config/robots'):
         load_profile('husky')
+
+
+TURTLEBOTS = ('turtlebot3_burger', 'turtlebot3_waffle_pi', 'turtlebot4')
+
+
+def sensor(root, kind):
+    """A sensor of the <gazebo> blocks of a description."""
+    return next(s for s in root.iter('sensor') if kind in s.get('type'))
+
+
+@pytest.mark.parametrize('name', ['jackal', *TURTLEBOTS])
+def test_profile_and_description_tell_the_same_of_the_sensors(name):
+    """MuJoCo takes them from the profile, Gazebo from the description."""
+    profile = load_profile(name)
+    sim = from_mapping(SimConfig, profile.simulation)
+    root = ET.fromstring(robot_description(profile))
+    lidar = sensor(root, 'lidar')
+    assert float(lidar.findtext('update_rate')) == sim.lidar.rate
+    assert int(lidar.findtext('lidar/scan/horizontal/samples')) == sim.lidar.beams
+    limits = [float(lidar.findtext(f'lidar/range/{end}')) for end in ('min', 'max')]
+    assert limits == [sim.lidar.range_min, sim.lidar.range_max]
+    first, last = (float(lidar.findtext(f'lidar/scan/horizontal/{end}_angle'))
+                   for end in ('min', 'max'))
+    assert first == pytest.approx(-0.5 * sim.lidar.fov, abs=1e-4)
+    step = (last - first) / (sim.lidar.beams - 1)
+    assert last - first == pytest.approx(min(sim.lidar.fov, 2.0 * math.pi - step), abs=1e-4)
+    assert float(sensor(root, 'imu').findtext('update_rate')) == sim.imu.rate
+    drive = next(p for p in root.iter('plugin') if 'DiffDrive' in p.get('name'))
+    assert float(drive.findtext('odom_publish_frequency')) == sim.odometry.rate
+    # the profile asks no more of the base than its driver allows
+    robot = robot_of(profile, {})
+    for tag, wanted in (('linear_velocity', robot.max_speed), ('angular_velocity', robot.max_turn),
+                        ('linear_acceleration', robot.acceleration),
+                        ('angular_acceleration', robot.turn_acceleration)):
+        assert wanted <= float(drive.findtext(f'max_{tag}'))
+    assert robot.deceleration <= -float(drive.findtext('min_linear_acceleration'))
+    cameras = [s for s in root.iter('sensor') if 'camera' in s.get('type')]
+    assert len(cameras) == (name != 'turtlebot3_burger')
+    if not cameras:
+        assert not sim.camera.enabled
+        return
+    camera, = cameras  # of the TurtleBots it is described, and left out by the profile
+    assert float(camera.findtext('update_rate')) == sim.camera.rate
+    size = [int(camera.findtext(f'camera/image/{side}')) for side in ('width', 'height')]
+    assert size == [sim.camera.width, sim.camera.height]
+    assert float(camera.findtext('camera/horizontal_fov')) == pytest.approx(sim.camera.hfov)
+    assert ('rgbd' in camera.get('type')) is sim.camera.depth
+
+
+@pytest.mark.parametrize(('name', 'length', 'width', 'height'), [
+    ('turtlebot3_burger', 0.138, 0.178, 0.192), ('turtlebot3_waffle_pi', 0.281, 0.306, 0.141),
+    ('turtlebot4', 0.342, 0.339, 0.351)])
+def test_sizes_are_those_of_the_makers(name, length, width, height):
+    """By their data sheets, m; the descriptions that ours follow differ by millimetres."""
+    robot = robot_of(load_profile(name), {})
+    spans = robot.polygon.max(axis=0) - robot.polygon.min(axis=0)
+    assert spans == pytest.approx([length, width], abs=0.004)
+    assert robot.height == pytest.approx(height, abs=0.002)
+
+
+@pytest.mark.parametrize('name', TURTLEBOTS)
+def test_nobody_has_measured_a_turtlebot(name):
+    profile = load_profile(name)
+    assert not profile.verified
+    assert robot_of(profile, {}).scan_order == 'backward'
+
+
+def test_a_profile_whose_lidar_the_gate_cannot_bear_is_refused(tmp_path, generic):
+    generic['robot'] = {**generic['robot'], 'scan_rate': 5.0, 'fault_budget': 0.0}
+    with pytest.raises(ConfigError, match=r'robot\.yaml: max_age\.scan: .*fault_budget of at '):
+        load(tmp_path, generic)
+    generic['robot']['fault_budget'] = 0.6
+    assert load(tmp_path, generic).simulation['lidar.rate'] == 5.0
+
+
+@pytest.mark.parametrize(('simulation', 'said'), [
+    ({'lidar.rate': 5.0}, r'simulation\.lidar\.rate: robot\.scan_rate says that'),
+    ({'camera.enabled': False}, r'robot\.camera_rate says that'),
+    ({'world': 'open'}, r'simulation\.world: it takes parameters of the sensors'),
+    ({'lidar.beam': 9}, r"simulation: unknown parameter 'lidar\.beam'; did you mean"),
+    ({'lidar.fov': 9.0}, r'simulation: lidar\.fov: 9\.0 is out of range'),
+    ([], 'simulation: .* wrong type')])
+def test_wrong_simulation_is_refused(tmp_path, generic, simulation, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        load(tmp_path, {**generic, 'simulation': simulation})
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_camera_that_the_description_lacks_is_refused(tmp_path):
+    data = yaml.safe_load((share() / 'config/robots/turtlebot3_burger.yaml').read_text())
+    data['robot']['camera_rate'] = 20.0
+    with pytest.raises(ConfigError, match=r'robot\.camera_rate: 20 Hz, but .* no camera_link'):
+        load(tmp_path, data)
+
+
+def test_what_somebody_chose_is_not_adapted():
+    burger = robot_of(load_profile('turtlebot3_burger'), {})
+    assert adapted(ControlConfig(), burger).max_age.scan == 0.5
+    chosen = from_mapping(ControlConfig, {'max_age.scan': 0.45, 'robot.fault_budget': 0.5})
+    assert adapted(chosen, burger).max_age.scan == 0.45
+    assert adapted(ControlConfig(), burger).robot == burger

@@ -9,6 +9,7 @@ from ticking import MS, NAN, START, Loop, S, config, memory, ready
 from karpathy_control.contracts.layout import ENTITY_CLASSES, ENTITY_FIELDS, SCAN_BEAMS
 from karpathy_control.contracts.modes import Mode, Reason
 from karpathy_control.contracts.types import Command, DepthPoints, Pose2, Scan
+from karpathy_control.control.memory import EMPTY
 from karpathy_control.control.rules import EntityRule, Rules, Zone, fence_points
 
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -343,3 +344,39 @@ def test_entities_age_by_the_clock_that_counts(sim_time, limit):
     loop = ruled(Rules(entities=(PEOPLE,)), person(1.5))
     verdict = loop.controller._apply_rules(Pose2(), loop.now, loop.steady + 900 * MS, sim_time)
     assert verdict.speed_limit == limit
+
+
+def swept(w, order='forward'):
+    """Walls 2 m to the left and right as a lidar that turns in 0.2 s sees them, turning at w."""
+    turn = np.arange(72)
+    seconds = (turn if order == 'forward' else turn[::-1]) * 0.2 / 72 + 0.05
+    bearing = -math.pi + turn * 2.0 * math.pi / 72 + w * (seconds - 0.05)
+    with np.errstate(divide='ignore'):
+        return np.minimum(2.0 / np.abs(np.sin(bearing)), 4.0).astype(np.float32)
+
+
+@pytest.mark.parametrize('order', ['forward', 'backward'])
+def test_the_gate_remembers_a_sweep_as_it_was_measured(order):
+    made = Loop(config(robot__scan_order=order, robot__lidar_pose=[0.0] * 6))
+    for _ in range(15):  # 1 rad/s on the spot, odometry at 50 Hz
+        made.odom(yaw=made.time / 1000.0, w=1.0)
+        made.time += 20
+    made.time = 50
+    made.scan(swept(1.0, order), range_max=3.0, time_increment=0.2 / 72)
+    made.time = 280
+    made.tick()
+    points = memory(made).lidar[0][memory(made).lidar_seen[0] != EMPTY][:, :2]
+    # In odom the walls stand turned by the 0.05 rad that base had turned at the stamp.
+    x, y = points.T
+    beside = np.abs(-math.sin(0.05) * x + math.cos(0.05) * y)
+    # Where a wall ends beyond the range of 3 m the nearer of two beams holds for a bearing.
+    assert len(points) > 20 and np.max(beside) < 2.01
+    assert np.count_nonzero(beside < 1.99) <= 4
+
+
+def test_a_sweep_without_odometry_to_its_end_is_not_placed():
+    made = Loop()
+    made.odom()
+    made.scan(np.full(72, 2.0), time_increment=0.5 / 72)  # 0.5 s: 0.2 s are extrapolated at most
+    made.tick()
+    assert made.controller.counts['unplaced'] == 1

@@ -70,6 +70,7 @@ SENT = [
     ('action', lambda i, t, r: i.on_action(Action(t, Command(0.1, 0.2)), r), 0.2),
     ('teleop', lambda i, t, r: i.on_teleop(Command(0.1, 0.2), t, r), 0.25)]
 AGES = {'scan': 0.31, 'odom': 0.32, 'imu': 0.33, 'camera': 0.34, 'action': 0.35, 'teleop': 0.36}
+ROOM = 0.32 - ControlConfig().gate.reaction_time  # fault_budget that pays for the oldest of them
 
 
 @pytest.mark.parametrize(('name', 'send', '_'), SENT, ids=[name for name, *_ in SENT])
@@ -84,7 +85,8 @@ def test_every_input_is_noted_with_stamp_and_receipt(intake, name, send, _):
 @pytest.mark.parametrize(('name', 'send', '_'), SENT, ids=[name for name, *_ in SENT])
 def test_each_has_its_own_age(name, send, _):
     """A stamp set back counts once the input was silent for as long as it may be old."""
-    intake = Intake(from_mapping(ControlConfig, {f'max_age.{k}': v for k, v in AGES.items()}))
+    intake = Intake(from_mapping(ControlConfig, {
+        'robot.fault_budget': ROOM, **{f'max_age.{k}': v for k, v in AGES.items()}}))
     age = AGES.get(name, AGES['camera'])
     send(intake, 10 * S, 5 * S)
     late = 5 * S + round(age * S) - MS

@@ -162,3 +162,19 @@ def test_all_warnings_in_their_order():
         Reason.SECOND_COMMANDER, Reason.CLOCK_STALLED, Reason.CLOCK_JUMPED_BACK,
         Reason.ODOM_JUMP, Reason.MOTION_DISAGREES, Reason.ODOM_LOST, Reason.SENSORS_LOST,
         Reason.IMU_LOST, Reason.AUDIT_LOST)
+
+
+def test_a_robot_without_a_camera_misses_none():
+    found = verdict(camera=False, depth=NEVER, camera_scan=NEVER)
+    assert (found.mode, found.reasons, found.override) == (Mode.LIDAR_ONLY, (), Override.POLICY)
+    assert verdict(depth=NEVER, camera_scan=NEVER).reasons == (Reason.CAMERA_LOST,)
+    # without its lidar it has no eyes left
+    lost = verdict(camera=False, depth=NEVER, camera_scan=NEVER, scan=STALE)
+    assert lost.mode is Mode.STOPPED and Reason.SENSORS_LOST in lost.reasons
+
+
+def test_a_longer_comparison_leaves_less_time_to_stop():
+    assert verdict(motion_disagrees=True).stop_within == pytest.approx(STOP_TIME - 0.15)
+    assert verdict(motion_disagrees=True, disagreement=0.2).stop_within == pytest.approx(
+        STOP_TIME - 0.2)
+    assert verdict(motion_disagrees=True, disagreement=0.3).stop_within == 0.0

@@ -144,3 +144,27 @@ def test_it_is_not_said_at_the_start_nor_without_an_imu_and_ends_with_better_rat
     assert not check.unchecked
     check.clear()
     assert not check.unchecked
+
+
+def test_slow_sensors_are_compared_over_a_longer_window():
+    """20 Hz each: two samples fit into 0.1 s, three into 3.5 periods of 50 ms."""
+    def run(check):
+        found = []
+        for t in range(0, 3000, 50):
+            wheels, gyro = 0.5, 0.5 if t < 1500 else 1.5
+            check.on_imu(t * MS, gyro)
+            found.append(check.on_odom(t * MS, wheels, BOUND))
+        return found
+
+    blind = TurnCheck()
+    assert not any(run(blind)) and blind.unchecked
+    seeing = TurnCheck(20.0, 20.0)
+    assert seeing.window == 175 * MS
+    found = run(seeing)
+    # After two of the four samples in the window the mean is off by half of 1 rad/s.
+    assert not any(found[:31]) and all(found[31:]) and not seeing.unchecked
+
+
+def test_without_imu_the_odometry_alone_decides_the_window():
+    assert TurnCheck(10.0, 0.0).window == 350 * MS
+    assert TurnCheck(200.0, 400.0).window == WINDOW

@@ -122,6 +122,8 @@ def test_goal_and_path_round_trip():
     ({'angle_increment': 3.0}, 'increment'),
     ({'angle_min': math.nan}, 'finite'),
     ({'range_max': 0.05}, 'limits'),
+    ({'time_increment': math.nan}, 'sweep of at most 1 s'),
+    ({'time_increment': 0.12}, 'sweep of at most 1 s'),  # 9 * 0.12 s
 ])
 def test_scans_that_are_refused(change, names):
     message = convert.scan_message(np.ones(10, np.float32), STAMP, 'l', -1.0, 0.1, 0.1, 20.0, 0.05)
@@ -129,6 +131,13 @@ def test_scans_that_are_refused(change, names):
         setattr(message, key, value)
     with pytest.raises(InvalidMessage, match=names):
         convert.raw_scan(message)
+
+
+def test_the_time_between_beams_goes_through():
+    message = convert.scan_message(np.ones(10, np.float32), STAMP, 'l', -1.0, 0.1, 0.1, 20.0, 0.2,
+                                   0.02)
+    assert convert.raw_scan(message).time_increment == pytest.approx(0.02)
+    assert message.scan_time == pytest.approx(0.2)
 
 
 def test_refusals_name_what_is_accepted():

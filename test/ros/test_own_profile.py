@@ -17,6 +17,7 @@ from karpathy_control.bringup.plan import plan, with_parameters
 from karpathy_control.bringup.resources import share
 from karpathy_control.bringup.runner import Runner
 from karpathy_control.evaluation.client import ObserverClient
+from karpathy_control.evaluation.faults import run_rows, select
 
 pytestmark = pytest.mark.ros
 
@@ -109,3 +110,11 @@ def test_perception_says_that_it_cannot_tell_what_is_strange(loop, tmp_path):
         running.drive()
         running.wait(moving, 10.0, 'a robot that drives all the same')
         assert 'no out-of-distribution score' in runner.log('perception').read_text()
+
+
+def test_faults_reach_a_robot_with_names_and_types_of_its_own(tmp_path, profile, domain):
+    """The injector reads the simulator's raw topics and passes them on by the robot's names."""
+    results = run_rows(select('scan_silent,second_commander'), tmp_path / 'faults', 'cylinders', 3,
+                       robot=profile)
+    assert [(r['fault'], r['passed']) for r in results] == [
+        ('scan_silent', True), ('second_commander', True)], results

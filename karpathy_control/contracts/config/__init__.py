@@ -15,6 +15,12 @@ from karpathy_control.contracts.config.core import (
 )
 from karpathy_control.contracts.config.perception import PerceptionConfig
 from karpathy_control.contracts.config.policy import PolicyConfig
+from karpathy_control.contracts.config.rates import (
+    SENSORS_OF_SIM,
+    following,
+    is_of_profile,
+    rate_of,
+)
 from karpathy_control.contracts.config.robot import RobotConfig
 from karpathy_control.contracts.config.sensor import SensorConfig
 from karpathy_control.contracts.config.sim import SimConfig
@@ -29,8 +35,8 @@ NODE_CONFIGS = {
 }
 
 __all__ = [
-    'NODE_CONFIGS', 'BaseGuardConfig', 'ConfigError', 'ControlConfig', 'ParameterSpec',
-    'PerceptionConfig', 'PolicyConfig', 'RobotConfig', 'SensorConfig', 'SimConfig',
-    'changed', 'from_mapping', 'markdown_table', 'parameter', 'replace_value', 'specs',
-    'to_mapping',
+    'NODE_CONFIGS', 'SENSORS_OF_SIM', 'BaseGuardConfig', 'ConfigError', 'ControlConfig',
+    'ParameterSpec', 'PerceptionConfig', 'PolicyConfig', 'RobotConfig', 'SensorConfig',
+    'SimConfig', 'changed', 'following', 'from_mapping', 'is_of_profile', 'markdown_table',
+    'parameter', 'rate_of', 'replace_value', 'specs', 'to_mapping',
 ]

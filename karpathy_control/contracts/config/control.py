@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 
 from karpathy_control.contracts.config.core import ConfigError, group, parameter
-from karpathy_control.contracts.config.robot import RobotConfig
+from karpathy_control.contracts.config.robot import DEADLINE, RobotConfig
+
+STOP_TIME = 0.25  # s from a fault to commanded zero; 0.3 at the base, with tick and transport
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,40 @@ class ControlConfig:
                                  minimum=0.05, maximum=5.0, live=True)
 
     def validate(self) -> None:
-        """Check that nothing unknown under the corners of the robot holds it for ever."""
+        """Check the start disc against the corners of the robot, and ages against the gate."""
         corner = self.robot.circumscribed_radius
         if self.gate.start_radius < corner:
             raise ConfigError(f'gate.start_radius: {self.gate.start_radius:g} m ends inside the '
                               f'footprint, whose farthest corner is {corner:.4f} m away; it takes '
                               f'at least {math.ceil(100.0 * corner) / 100.0:g}')
+        self._validate_ages()
+
+    def _validate_ages(self) -> None:
+        """A scan must live from one to the next; and how far the robot goes blind is bounded.
+
+        A sensor that falls silent is found when its last message is as old as `max_age` allows.
+        Up to STOP_TIME that is what is promised of every fault. Beyond, the robot goes on by what
+        it knows, and the gate keeps room for `reaction_time` and `fault_budget` of it; what is
+        left must be less than `margin`, which it keeps from everything.
+        """
+        robot, gate = self.robot, self.gate
+        if self.max_age.scan < 1.0 / robot.scan_rate:
+            raise ConfigError(f'max_age.scan: {self.max_age.scan:g} s is less than the '
+                              f'{1.0 / robot.scan_rate:g} s between two scans of robot.scan_rate '
+                              f'{robot.scan_rate:g} Hz: the lidar would be lost between them; it '
+                              f'takes at least {DEADLINE / robot.scan_rate:g}')
+        kept = max(STOP_TIME, gate.reaction_time + robot.fault_budget)
+        speed = robot.max_speed + robot.max_turn * robot.circumscribed_radius
+        for name, age in (('scan', self.max_age.scan + robot.scan_lag),
+                          ('odom', self.max_age.odom)):
+            blind = age - kept
+            if blind * speed > gate.margin:
+                raise ConfigError(
+                    f'max_age.{name}: what it tells may be {age:g} s old, the gate keeps room for '
+                    f'{kept:g} s (gate.reaction_time and robot.fault_budget), and in the rest the '
+                    f'robot gets {blind * speed:.3f} m at {speed:.2f} m/s (robot.max_speed and '
+                    f'robot.max_turn at its farthest corner), more than gate.margin '
+                    f'{gate.margin:g} m; it takes robot.fault_budget of at least '
+                    f'{math.ceil(100.0 * (age - gate.reaction_time)) / 100.0:g}, or '
+                    f'{math.floor(100.0 * gate.margin / blind) / 100.0:g} m/s of both speeds '
+                    'together')

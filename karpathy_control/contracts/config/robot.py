@@ -13,6 +13,7 @@ import numpy as np
 from karpathy_control.contracts.config.core import ConfigError, parameter
 from karpathy_control.contracts.geometry import convex_hull
 
+DEADLINE = 2.5  # nominal periods after which a message has missed its deadline
 CONVEX = 1e-3  # share by which the area of a convex polygon may differ from its hull's: rounding
 
 
@@ -62,6 +63,22 @@ class RobotConfig:
         'x y z roll pitch yaw in base of the camera body (x forward, not optical)')
     imu_pose: list[float] = parameter([0.0, 0.0, 0.06, 0.0, 0.0, 0.0],
                                       'x y z roll pitch yaw of the IMU in base')
+    scan_rate: float = parameter(20.0, 'scans per second; ages and pace follow it', unit='Hz',
+                                 minimum=1.0, maximum=100.0)
+    camera_rate: float = parameter(20.0, 'images per second; 0: the robot has no camera',
+                                   unit='Hz', minimum=0.0, maximum=100.0)
+    odom_rate: float = parameter(50.0, 'odometry messages per second', unit='Hz', minimum=5.0,
+                                 maximum=500.0)
+    imu_rate: float = parameter(100.0, 'inertial samples per second; 0: the robot has no IMU',
+                                unit='Hz', minimum=0.0, maximum=1000.0)
+    scan_order: str = parameter('forward', 'in which order the beams of a message were measured, '
+                                'where it says a time between them: first to last, last to first, '
+                                'or nobody knows and the sweep is not corrected',
+                                choices=('forward', 'backward', 'unknown'))
+    scan_stamp: str = parameter('begin', 'what the stamp of a scan is the time of: its begin '
+                                '(first beam measured) or its end', choices=('begin', 'end'))
+    scan_zero: str = parameter('too_close', 'what a range of exactly 0 says: something too close '
+                               'to measure, or nothing', choices=('too_close', 'nothing'))
     odom_frame: str = parameter('odom', 'continuous world frame (REP-105)')
     base_frame: str = parameter('base_link', 'robot frame (REP-105)')
 
@@ -87,6 +104,16 @@ class RobotConfig:
             if len(getattr(self, name)) != 6:
                 raise ConfigError(f'robot.{name}: {len(getattr(self, name))} numbers; it takes '
                                   '6: x y z roll pitch yaw')
+
+    @property
+    def pace(self) -> float:
+        """Sets of observations per second: the camera leads, the scan where there is none; Hz."""
+        return self.camera_rate or self.scan_rate
+
+    @property
+    def scan_lag(self) -> float:
+        """How much older than its stamp the oldest beam of a scan may be, s."""
+        return 1.0 / self.scan_rate if self.scan_stamp == 'end' else 0.0
 
     @property
     def polygon(self) -> np.ndarray:

@@ -37,6 +37,12 @@ class LidarConfig:
     range_max: float = parameter(20.0, 'farther is +Inf', unit='m', minimum=0.5, maximum=100.0)
     noise: float = parameter(0.01, 'standard deviation of a range', unit='m', minimum=0.0,
                              maximum=0.5)
+    sweep: bool = parameter(False, 'beams are measured one after the other over a period, in the '
+                            'order and with the stamp of `robot.scan_order` and '
+                            '`robot.scan_stamp`; false: all at once')
+    no_return: str = parameter('free', 'what a beam without return gives: +Inf (free), or NaN '
+                               '(unknown), as drivers do that leave it out',
+                               choices=('free', 'unknown'))
 
 
 @dataclass(frozen=True)
