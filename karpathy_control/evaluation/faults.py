@@ -29,7 +29,6 @@ from karpathy_control.bringup.robots import load_profile, robot_of
 from karpathy_control.bringup.runner import RunError
 from karpathy_control.contracts.config import (
     ConfigError,
-    RobotConfig,
     SimConfig,
     from_mapping,
     rate_of,
@@ -77,7 +76,7 @@ class FaultRun:
     def run(self, row: Row) -> dict[str, Any]:
         """Apply one fault to a driving robot, take it back, and judge."""
         loop = self.loop
-        loop.at_speed(min(SPEED, SHARE * self._top_speed()), SETTLE)
+        loop.at_speed(min(SPEED, SHARE * robot_of(loop.plan.profile, {}).max_speed), SETTLE)
         contacts, since = loop.status['contacts'], time.monotonic_ns() - 200_000_000
         wrong = set(row.answers) - set(loop.status['reasons'])
         with self._apply[row.kind](row) as start:
@@ -97,11 +96,6 @@ class FaultRun:
         result['passed'] = bool(result.pop('answered') and result['recovered']
                                 and result['contact'] == 0)
         return result
-
-    def _top_speed(self) -> float:
-        control = next(node for node in self.loop.plan.nodes if node.name == 'control')
-        return float(control.parameters['control'].get('robot.max_speed',
-                                                       RobotConfig.max_speed))  # type: ignore
 
     # -- faults: each gives the steady time (ns) at which it came, and ends it on the way out ----
 
