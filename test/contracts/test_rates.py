@@ -67,10 +67,13 @@ def test_a_camera_of_another_rate():
     assert found['control']['max_age.action'] == 0.25 and found['policy']['replan_every'] == 2
 
 
-def test_the_start_disc_is_no_larger_than_a_small_robot_needs():
+def test_the_start_disc_is_as_large_as_the_robot_needs():
     small = robot(footprint=[0.1, 0.1, -0.1, 0.1, -0.1, -0.1, 0.1, -0.1])
     # corners at 0.1414 m, margin 0.04, a centimetre: 0.1914
     assert following(small)['control']['gate.start_radius'] == 0.2
+    # and no smaller than a large one does: corners at 0.5 m
+    large = robot(footprint=[0.4, 0.3, -0.4, 0.3, -0.4, -0.3, 0.4, -0.3])
+    assert following(large)['control']['gate.start_radius'] == 0.5
 
 
 def test_a_lidar_that_is_lost_between_two_scans_is_refused():

@@ -34,6 +34,11 @@ def rate_of(topic: str, robot: RobotConfig) -> float:
     return robot.pace if paced else row.rate
 
 
+def _up(metres: float) -> float:
+    """To the next centimetre."""
+    return math.ceil(round(100.0 * metres, 6)) / 100.0
+
+
 def _switched(sensor: str, rate: float) -> dict[str, Value]:
     return {f'{sensor}.rate': rate} if rate else {f'{sensor}.enabled': False}
 
@@ -58,7 +63,8 @@ def following(robot: RobotConfig) -> dict[str, dict[str, Value]]:
     scan = DEADLINE / (DEADLINE + (robot.scan_stamp == 'begin')) * robot.scan_rate
     slower = min(robot.camera_rate or scan, scan)  # the scan leads while the camera is lost
     paced = robot.pace / _TABLE.pace
-    disc = robot.circumscribed_radius + GateConfig.margin + _SPARE
+    corner = robot.circumscribed_radius
+    disc = min(GateConfig.start_radius, _up(corner + GateConfig.margin + _SPARE))
     reaction = GateConfig.reaction_time + max(0.0, 1.0 / robot.odom_rate - 1.0 / _TABLE.odom_rate)
     return {
         'control': {
@@ -68,7 +74,7 @@ def following(robot: RobotConfig) -> dict[str, dict[str, Value]]:
             'max_age.imu': age(AgeConfig.imu, robot.imu_rate),
             'max_age.action': age(AgeConfig.action, slower),
             'gate.reaction_time': round(reaction, 4),
-            'gate.start_radius': min(GateConfig.start_radius, math.ceil(100.0 * disc) / 100.0),
+            'gate.start_radius': max(disc, _up(corner)),
         },
         'sensor': {
             'camera_period': (round(1.0 / robot.camera_rate, 4) if robot.camera_rate
