@@ -118,3 +118,17 @@ def test_faults_reach_a_robot_with_names_and_types_of_its_own(tmp_path, profile,
                        robot=profile)
     assert [(r['fault'], r['passed']) for r in results] == [
         ('scan_silent', True), ('second_commander', True)], results
+
+
+def test_a_robot_without_camera_and_with_slow_sensors_drives_and_misses_nothing(loop):
+    running = loop(robot='turtlebot3_burger')
+    running.drive()
+    status = running.wait(moving, 30.0, 'moving')
+    assert status['mode'] == 'lidar_only'
+    complaints = {'camera_lost', 'input_slow', 'motion_unchecked', 'lidar_lost', 'action_stale',
+                  'motion_disagrees', 'fallback'}
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end:
+        status = running.wait(lambda e: True, 5.0, 'word of the observer')
+        assert not complaints & set(status['reasons']), status
+    assert status['contacts'] == 0
