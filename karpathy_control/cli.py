@@ -16,6 +16,7 @@ COMMANDS = {
     'up': ('karpathy_control.bringup.runner', 'start the whole loop and keep it up'),
     'demo': ('karpathy_control.evaluation.demo', 'drive to goals in a generated world, report'),
     'train': ('karpathy_control.learning.train', 'train the policy or the encoder'),
+    'adapt': ('karpathy_control.learning.adapt', 'the camera to your robot, from its drives'),
     'evaluate': ('karpathy_control.evaluation.evaluate', 'measure the policy in unseen worlds'),
     'adversary': ('karpathy_control.evaluation.adversary', 'try to make the gate touch something'),
     'calibrate': ('karpathy_control.evaluation.calibrate', 'measure the simulated base'),

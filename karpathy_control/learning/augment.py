@@ -112,6 +112,8 @@ class FrameSet:
         lost = torch.stack([chance(p) for p in (how.no_image, how.no_depth, how.no_scan,
                                                 how.no_imu)], 1)
         lost[:, 2] &= ~lost[:, 0]  # something is left to see with
+        if 'has_imu' in t:  # of a robot's own drives
+            lost[:, 3] |= ~t['has_imu']
         present = (~lost).float()
         masked = chance(how.masked)
         patch_mask = chance(how.patch_mask, PATCHES) & masked[:, None]

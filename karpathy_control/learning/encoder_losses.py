@@ -104,7 +104,7 @@ def losses(decoded: Decoded, batch: Batch, decoders: Decoders) -> dict[str, Tens
         'velocity': _mean(speed_error, speed_weight),
         'classes': _mean(_class_error(decoded.classes, kind, decoders), asked),
     }
-    terms |= _camera_losses(decoded.camera, batch.camera,
+    terms |= camera_losses(decoded.camera, batch.camera,
                             shown_by_lidar(batch.inputs.scan, batch.camera))
     terms['embedding'] = _embedding_loss(decoded.embedding, batch, decoders, asked, near,
                                          log_distance, kind)
@@ -123,7 +123,7 @@ def _class_error(logits: Tensor, kind: Tensor, decoders: Decoders) -> Tensor:
                             reduction='none')
 
 
-def _camera_losses(camera: Tensor, target: Tensor, shown: Tensor) -> dict[str, Tensor]:
+def camera_losses(camera: Tensor, target: Tensor, shown: Tensor) -> dict[str, Tensor]:
     """Camera sub-bins. Shapes: (B, S, SUB_BINS, 3), (B, S, SUB_BINS) m and (B, S, SUB_BINS)."""
     finite = torch.isfinite(target)
     hidden = torch.where(finite & ~shown & (target <= PRESENT_WITHIN), HIDDEN_WEIGHT, 1.0)
