@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--weights', default=WEIGHTS, help='to begin with')
     parser.add_argument('--frames', type=Path, default=Path('runs/frames'),
                         help='folder of simulated frames; missing ones are recorded')
-    parser.add_argument('--shards', type=int, default=4, help='of simulated frames to keep by')
+    parser.add_argument('--shards', type=int, default=16, help='of simulated frames to keep by')
     parser.add_argument('--check', type=int, default=4, help='shards to judge by, of other worlds')
     parser.add_argument('--epochs', type=int, default=s.epochs)
     parser.add_argument('--batch', type=int, default=s.batch)

@@ -1,9 +1,9 @@
 """The training behind `karpathy-control adapt`: the camera's layers, on drives and simulation.
 
-Two thirds of each batch are frames of the robot's own drives: the scan is hidden in most sectors,
+Half of each batch are frames of the robot's own drives: the scan is hidden in most sectors,
 and there the network has to say from the picture what the lidar measured (lidar_labels.py);
 patches of the picture are hidden, too, and a decoder that exists in training only fills them in
-from the column features. The others are simulated frames with exact labels, so that what was
+from the column features. The other half are simulated frames with exact labels, so that what was
 known is not lost; on them the sector tokens are held to what they were, too, since entities are
 read from them. Trained are the layers of the camera (CAMERA) and, by matrices of low rank that are
 added to theirs (LoRA), the blocks of the transformer.
@@ -35,7 +35,7 @@ CAMERA = ('stem.', 'camera_head.')  # trained whole
 RANK = 8  # of what is added to each matrix of the blocks
 CELL = 8  # px, height of a cell that the decoder fills in; it is as wide as a column
 CELLS = IMAGE_HEIGHT // CELL
-TRIM_NEARER, TRIM_FREE = 0.15, 0.3  # of the labels of a batch, see `trimmed`
+TRIM_NEARER, TRIM_FREE = 0.3, 0.5  # of the labels of a batch, see `trimmed`
 
 # The camera's error belongs to one side: a mirror would teach the opposite.
 DRIVES = Augmentation(mirror=0.0, colour=0.15, pixel_noise=3.0, depth_noise=0.0, depth_holes=0.0,
@@ -49,8 +49,8 @@ class Settings:
     """What decides a run."""
 
     epochs: int = 8
-    batch: int = 32  # of drives, and half as many simulated
-    rate: float = 1e-3
+    batch: int = 32  # of drives, and as many simulated
+    rate: float = 2e-3
     decay: float = 0.02
     masked: float = 0.1  # weight of the masked reconstruction
     keep: float = 1.0  # weight of the sector tokens staying what they were on simulated frames
@@ -226,8 +226,7 @@ class Trainer:
         error = (self.decoder(self._columns) - column_targets(drives.inputs.image)).abs()
         loss = loss + self.settings.masked * (error * hidden).sum() / (
             3.0 * hidden.sum()).clamp(min=1.0)
-        chosen = torch.randint(len(self._simulated), (max(len(index) // 2, 1),),
-                               generator=generator)
+        chosen = torch.randint(len(self._simulated), (len(index),), generator=generator)
         known = self._simulated.batch(chosen, SIMULATED, generator)
         decoded = self._decoded(known)
         with torch.no_grad():
