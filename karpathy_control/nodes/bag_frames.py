@@ -28,7 +28,13 @@ from rclpy.serialization import deserialize_message
 
 from karpathy_control.bags.journal import parse
 from karpathy_control.bags.reading import BagMessage, read_bag
-from karpathy_control.bringup.robots import RobotProfile, load_profile, robot_of, topic_of
+from karpathy_control.bringup.robots import (
+    RobotProfile,
+    adapted,
+    load_profile,
+    robot_of,
+    topic_of,
+)
 from karpathy_control.contracts.config import ConfigError, SensorConfig, from_mapping
 from karpathy_control.contracts.layout import IMU_SAMPLES
 from karpathy_control.contracts.types import NANOSECONDS, Observation, Pose2
@@ -141,8 +147,11 @@ def frames_of(folder: Path, namespace: str, profile: RobotProfile | None, every:
                               'sensors sit; --robot PROFILE says it instead')
         names = {f'{namespace}/{name}': name for name in TAKEN}
     else:
-        config = replace(SensorConfig(), robot=robot_of(profile, {}))
+        config = adapted(SensorConfig(), robot_of(profile, {}))
         names = {topic_of(profile, namespace, name): name for name in TAKEN}
+    if not config.robot.camera_rate:
+        raise ConfigError(f'{folder}: robot.camera_rate is 0; a robot without a camera has '
+                          'nothing to adapt')
     config = replace(config, align_wait=PATIENCE,
                      scan_max_age=min(config.scan_max_age, SCAN_AGE))
     found: set[str] = set()

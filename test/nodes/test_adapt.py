@@ -70,6 +70,7 @@ def test_bags_without_what_is_needed_are_refused_by_name(tmp_path, capsys):
         copied(tmp_path / 'b', ('/sensor/journal',)))
     assert 'holds no recording' in refused(tmp_path / 'nowhere')
     assert 'no_such_robot' in refused(BAG, '--robot', 'no_such_robot')
+    assert 'robot.camera_rate is 0' in refused(BAG, '--robot', 'turtlebot3_burger')
     assert not (tmp_path / 'f.npz').exists()
 
 
