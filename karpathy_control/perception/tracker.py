@@ -43,11 +43,13 @@ NEW = 0.1  # m in front of what was seen there: free space then
 LEFT = 1.5  # m behind the place that is free now, at most, where what was there may be
 BEAMS_OFF = 2  # bearings that a pose may be off between two scans
 LARGEST_RADIUS, SMALLEST_RADIUS = 0.8, 0.05  # m
+ARC_POINTS = 6  # of a segment, at least, that a circle is fitted to
+ARC_BULGE, ARC_OFF = 0.03, 0.03  # m: a flatter one may be a wall; root mean square off the circle
 USUAL_RADIUS = 0.25  # m, where no side of a thing says how large it is
 
-ACCELERATION = 1.0  # m/s^2, standard deviation of the white acceleration of a thing
-NOISE, NOISE_PER_RANGE = 0.02, 0.007  # m and its growth with range: a seventh of a beam spacing
-HIDDEN_NOISE = 3.0  # times, where one side is hidden
+ACCELERATION = 1.6  # m/s^2, standard deviation of the white acceleration of a thing
+NOISE, NOISE_PER_RANGE = 0.015, 0.004  # m and its growth with range: a seventh of a beam spacing
+ARC_NOISE, HIDDEN_NOISE = 2.0, 3.0  # times, where one side is hidden
 START_SPEED = 1.2  # m/s, standard deviation of the speed of what was just found
 GATE = 0.35  # m, and three standard deviations, between where a thing is and should be
 FORGET = 1.0  # s without a look before a thing is given up
@@ -60,6 +62,56 @@ SLOW_AGAIN = 0.1  # m/s: below it what moved stands
 
 (ALIVE, X, Y, VX, VY, PP, PV, VV, RADIUS, LOOKS, SEEN, EVIDENCE, MOVES) = range(13)
 COLUMNS = 13
+
+
+@kernel
+def _arc(scan, first, count, cosines, sines, out):
+    """Bearing, distance and radius (3,) of the circle that fits a segment; whether there is one.
+
+    Least squares of the squared radius (Kasa, A circle fitting procedure and its error analysis,
+    1976). What bulges towards the robot by less than ARC_BULGE might be flat, and says nothing.
+    """
+    n = scan.shape[0]
+    if count < ARC_POINTS:
+        return False
+    mx, my = 0.0, 0.0
+    for k in range(count):
+        i = (first + k) % n
+        mx += scan[i] * cosines[i] / count
+        my += scan[i] * sines[i] / count
+    xx, xy, yy, xz, yz, zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(count):
+        i = (first + k) % n
+        x, y = scan[i] * cosines[i] - mx, scan[i] * sines[i] - my
+        z = x * x + y * y
+        xx += x * x
+        xy += x * y
+        yy += y * y
+        xz += x * z
+        yz += y * z
+        zz += z
+    det = xx * yy - xy * xy
+    if det < 1e-9:
+        return False
+    a, b = 0.5 * (xz * yy - yz * xy) / det, 0.5 * (yz * xx - xz * xy) / det
+    radius = math.sqrt(a * a + b * b + zz / count)
+    if not SMALLEST_RADIUS <= radius <= LARGEST_RADIUS:
+        return False
+    off = 0.0
+    for k in range(count):
+        i = (first + k) % n
+        x, y = scan[i] * cosines[i] - mx - a, scan[i] * sines[i] - my - b
+        off += (math.sqrt(x * x + y * y) - radius) ** 2 / count
+    x, y = mx + a, my + b
+    distance = math.sqrt(x * x + y * y)
+    i, j = first, (first + count - 1) % n
+    chord = math.hypot(scan[i] * cosines[i] - scan[j] * cosines[j],
+                       scan[i] * sines[i] - scan[j] * sines[j])
+    if (math.sqrt(off) > ARC_OFF or chord * chord / (8.0 * radius) < ARC_BULGE
+            or distance < math.sqrt(mx * mx + my * my)):
+        return False
+    out[0], out[1], out[2] = math.atan2(y, x), distance, radius
+    return True
 
 
 @kernel
@@ -161,8 +213,11 @@ def _predict(tracks, now, dt):
 
 
 @kernel
-def _update(t, x, y, noise, radius, whole, new, now):
-    """Kalman update of one track; both axes share their variances, so gains are scalars."""
+def _update(t, x, y, noise, radius, sized, new, now):
+    """Kalman update of one track; both axes share their variances, so gains are scalars.
+
+    sized: whether `radius` was seen, not supposed.
+    """
     s = t[PP] + noise * noise
     gain_p, gain_v = t[PP] / s, t[PV] / s
     ex, ey = x - t[X], y - t[Y]
@@ -173,7 +228,7 @@ def _update(t, x, y, noise, radius, whole, new, now):
     t[VV] -= gain_v * t[PV]
     t[PV] -= gain_p * t[PV]
     t[PP] -= gain_p * t[PP]
-    if whole:
+    if sized:
         t[RADIUS] += (radius - t[RADIUS]) / min(t[LOOKS] + 1.0, 10.0)
     t[LOOKS] += 1.0
     t[SEEN] = now
@@ -214,24 +269,27 @@ def _segment(scan, first, count, cosines, sines, pose, signs, now, tracks, taken
         return
     left, right = scan[(b + 1) % n], scan[(a - 1) % n]  # NaN: nobody looked, so not free
     left_free, right_free = left > scan[b] + JUMP, right > scan[a] + JUMP
-    if not _disc(scan, first, count, left_free, right_free, -1.0, disc):
+    whole = left_free and right_free
+    arc = not whole and _arc(scan, first, count, cosines, sines, disc)
+    if not arc and not _disc(scan, first, count, left_free, right_free, -1.0, disc):
         return
     c, s = math.cos(pose[2]), math.sin(pose[2])
     bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
     x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
     k = _matching(tracks, taken, x, y)
-    whole = left_free and right_free
-    if k >= 0 and not whole and tracks[k, LOOKS] > 0:
+    if k >= 0 and not whole and not arc and tracks[k, LOOKS] > 0:
         _disc(scan, first, count, left_free, right_free, tracks[k, RADIUS], disc)
         bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
         x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
     new = 0.0
     for i in range(count):
         new += signs[(first + i) % n] / count
-    noise = (NOISE + NOISE_PER_RANGE * disc[1]) * (1.0 if whole else HIDDEN_NOISE)
+    noise = NOISE + NOISE_PER_RANGE * disc[1]
+    if not whole:
+        noise *= ARC_NOISE if arc else HIDDEN_NOISE
     if k >= 0:
         taken[k] = True
-        _update(tracks[k], x, y, noise, disc[2], whole, new, now)
+        _update(tracks[k], x, y, noise, disc[2], whole or arc, new, now)
     elif new > 0.0:
         slot = -1
         for j in range(tracks.shape[0]):

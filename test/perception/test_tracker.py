@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karpathy_control.contracts.layout import MOVERS, SCAN_BEAMS, scan_bearings
-from karpathy_control.perception.tracker import FORGET, Tracker
+from karpathy_control.perception.tracker import FORGET, Tracker, _arc
 
 STEP = 0.05  # s
 BEARINGS = scan_bearings().astype(np.float64)
@@ -61,6 +61,45 @@ def test_a_disc_is_where_it_is_and_as_fast_as_it_is(bearing, distance, heading, 
     assert found[0, :2] == pytest.approx((x + 2 * vx, y + 2 * vy), abs=0.12)
     assert found[0, 2:4] == pytest.approx((vx, vy), abs=0.35)
     assert found[0, 4] == pytest.approx(radius, abs=0.1)
+
+
+def segment(circle, first, count):
+    """Beams `first` to `first + count` of a scan of one circle, and what `_arc` makes of them."""
+    scan, out = scan_of([circle], (0.0, 0.0, 0.0)), np.zeros(3)
+    assert np.isfinite(scan[first:first + count]).all()
+    return _arc(scan, first, count, np.cos(BEARINGS), np.sin(BEARINGS), out), out
+
+
+@pytest.mark.parametrize(('first', 'count'), [(172, 16), (172, 9), (180, 8), (177, 6)])
+def test_part_of_a_disc_tells_the_whole(first, count):
+    """0.5 m round, 3 m ahead: asin(0.5 / 3) = 9.6 degrees to either side, beams 171 to 188.
+
+    Six beams about the middle span 2 * 2.5 m * tan 2.5 deg = 0.22 m, which bulges by
+    0.22^2 / 8 / 0.5 m = 12 mm only: less than ARC_BULGE, so that might be a wall.
+    """
+    found, (bearing, distance, radius) = segment((3.0, 0.0, 0.5), first, count)
+    assert found == (count > 6)
+    if found:
+        assert (bearing, distance, radius) == pytest.approx((0.0, 3.0, 0.5), abs=1e-4)
+
+
+def test_what_is_flat_hollow_or_small_is_no_arc():
+    out, cosines, sines = np.zeros(3), np.cos(BEARINGS), np.sin(BEARINGS)
+    wall = 2.0 / np.maximum(cosines, 0.1)  # x = 2 m
+    hollow = 2.0 * np.ones(SCAN_BEAMS)  # about the robot: 2 m is more than LARGEST_RADIUS
+    for scan in (wall, hollow):
+        assert not _arc(scan, 168, 24, cosines, sines, out)
+    assert not segment((3.0, 0.0, 0.5), 176, 5)[0]  # too few points
+
+
+def test_half_hidden_from_the_start_it_is_as_large_as_it_is():
+    # 0.5 m round, it goes away from the robot beside a wall of posts that hides its right half
+    wall = [(1.5, y, 0.1) for y in np.arange(-2.0, -0.09, 0.1)]
+    found = follow(1.0, [(3.0, 0.0, 1.0, 0.0, 0.5)], standing=wall, noise=0.005)
+    assert len(found) == 1
+    assert found[0, 4] == pytest.approx(0.5, abs=0.08)
+    assert found[0, :2] == pytest.approx((4.0, 0.0), abs=0.08)
+    assert found[0, 2:4] == pytest.approx((1.0, 0.0), abs=0.2)
 
 
 def test_a_slow_one_takes_longer_but_is_found():
