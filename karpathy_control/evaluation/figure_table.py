@@ -261,6 +261,11 @@ MEASUREMENTS: tuple[Measurement, ...] = (
       for suite, what in (
           ('generated', 'success per leg, batched unseen worlds, 95 % interval'),
           ('field', "fields of posts as hard to pass as BARN's, generated"))),
+    Measurement('generated_mujoco', 'karpathy-control evaluate --suite generated --world mujoco '
+                '--policy guidance --episodes 1000 --seed 1 --run {run}', (Row(
+                    'generated_mujoco', 'success per leg in MuJoCo, unseen worlds', _legs,
+                    'lower bound .98', lambda r: r['success_ci95'][0] >= 0.98),),
+                {'--episodes': '16'}),
     *(Measurement(
         suite, f'karpathy-control evaluate --suite {suite} --policy guidance --episodes 200 '
         '--seed 1', (Row(suite, what, _guidance),), {'--episodes': '20'})
