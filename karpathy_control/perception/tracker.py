@@ -2,8 +2,9 @@
 
 A scan is cut into segments where it jumps. A segment is a candidate where it is small, and where
 some of its points lie in space that a scan half a second ago saw free, or a place before it that
-was taken then is free now: what merely comes out from behind something does neither. Candidates
-are followed by Kalman filters with constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6);
+was taken then is free now: what merely comes out from behind something does neither. Where a side
+is hidden, the circle that fits what is seen says where it is (perception.segments). Candidates are
+followed by Kalman filters with constant velocity (Bar-Shalom, Li and Kirubarajan 2001, ch. 6);
 one is said to move when its speed stands out of its uncertainty, and how it goes on, a small
 network says (perception.motion). The very kernel runs in the batched world and on the robot.
 """
@@ -31,24 +32,16 @@ from karpathy_control.perception.motion import (
     forecast,
     no_network,
 )
+from karpathy_control.perception.segments import JUMP, disc_behind, fit_arc, mark_motion, parted
 
 TRACKS = 16  # per robot, at most
 KEPT = 22  # scans of the past: a second at 20 Hz and some
 
 LARGEST = 1.3  # m, chord of a segment that may be one thing that moves
-JUMP = 0.12  # m between neighbours that parts two segments; grows with the range
-JUMP_PER_BEAM = 3.0  # and by this many beam spacings
 PAST_AGES = (0.5, 1.0)  # s: what is compared with; the longer shows what is slow
-NEW = 0.1  # m in front of what was seen there: free space then
-LEFT = 1.5  # m behind the place that is free now, at most, where what was there may be
-BEAMS_OFF = 2  # bearings that a pose may be off between two scans
-LARGEST_RADIUS, SMALLEST_RADIUS = 0.8, 0.05  # m
-ARC_POINTS = 6  # of a segment, at least, that a circle is fitted to
-ARC_BULGE, ARC_OFF = 0.03, 0.03  # m: a flatter one may be a wall; root mean square off the circle
-USUAL_RADIUS = 0.25  # m, where no side of a thing says how large it is
 
 ACCELERATION = 1.6  # m/s^2, standard deviation of the white acceleration of a thing
-NOISE, NOISE_PER_RANGE = 0.015, 0.004  # m and its growth with range: a seventh of a beam spacing
+NOISE, NOISE_PER_RANGE = 0.015, 0.004  # m and its growth with range: a quarter of a beam spacing
 ARC_NOISE, HIDDEN_NOISE = 2.0, 3.0  # times, where one side is hidden
 START_SPEED = 1.2  # m/s, standard deviation of the speed of what was just found
 GATE = 0.35  # m, and three standard deviations, between where a thing is and should be
@@ -62,137 +55,6 @@ SLOW_AGAIN = 0.1  # m/s: below it what moved stands
 
 (ALIVE, X, Y, VX, VY, PP, PV, VV, RADIUS, LOOKS, SEEN, EVIDENCE, MOVES) = range(13)
 COLUMNS = 13
-
-
-@kernel
-def _arc(scan, first, count, cosines, sines, out):
-    """Bearing, distance and radius (3,) of the circle that fits a segment; whether there is one.
-
-    Least squares of the squared radius (Kasa, A circle fitting procedure and its error analysis,
-    1976). What bulges towards the robot by less than ARC_BULGE might be flat, and says nothing.
-    """
-    n = scan.shape[0]
-    if count < ARC_POINTS:
-        return False
-    mx, my = 0.0, 0.0
-    for k in range(count):
-        i = (first + k) % n
-        mx += scan[i] * cosines[i] / count
-        my += scan[i] * sines[i] / count
-    xx, xy, yy, xz, yz, zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(count):
-        i = (first + k) % n
-        x, y = scan[i] * cosines[i] - mx, scan[i] * sines[i] - my
-        z = x * x + y * y
-        xx += x * x
-        xy += x * y
-        yy += y * y
-        xz += x * z
-        yz += y * z
-        zz += z
-    det = xx * yy - xy * xy
-    if det < 1e-9:
-        return False
-    a, b = 0.5 * (xz * yy - yz * xy) / det, 0.5 * (yz * xx - xz * xy) / det
-    radius = math.sqrt(a * a + b * b + zz / count)
-    if not SMALLEST_RADIUS <= radius <= LARGEST_RADIUS:
-        return False
-    off = 0.0
-    for k in range(count):
-        i = (first + k) % n
-        x, y = scan[i] * cosines[i] - mx - a, scan[i] * sines[i] - my - b
-        off += (math.sqrt(x * x + y * y) - radius) ** 2 / count
-    x, y = mx + a, my + b
-    distance = math.sqrt(x * x + y * y)
-    i, j = first, (first + count - 1) % n
-    chord = math.hypot(scan[i] * cosines[i] - scan[j] * cosines[j],
-                       scan[i] * sines[i] - scan[j] * sines[j])
-    if (math.sqrt(off) > ARC_OFF or chord * chord / (8.0 * radius) < ARC_BULGE
-            or distance < math.sqrt(mx * mx + my * my)):
-        return False
-    out[0], out[1], out[2] = math.atan2(y, x), distance, radius
-    return True
-
-
-@kernel
-def _disc(scan, first, count, left_free, right_free, known, out):
-    """Centre bearing, distance and radius (3,) of the disc behind a segment; whether there is one.
-
-    first, count: beams of the segment. A side is free where what lies beside it is farther. With
-    both free, half the angle that the disc fills and its nearest range give its radius:
-    sin(half) = R / (r + R). With one hidden, `known` is the radius (m, < 0: not known).
-    """
-    n = scan.shape[0]
-    step = 2.0 * math.pi / n
-    nearest, weight = 0.0, 0
-    middle = first + 0.5 * (count - 1)
-    least = np.inf
-    for k in range(count):
-        r = scan[(first + k) % n]
-        least = min(least, r)
-        if abs(first + k - middle) <= max(0.5, count / 6.0):
-            nearest += r
-            weight += 1
-    # the middle third averages noise out; a side-on box is nearest elsewhere
-    nearest = min(nearest / weight, least + 0.05)
-    half = 0.5 * count * step
-    bearing = -math.pi + (middle + 0.5) * step
-    if left_free and right_free:
-        sine = min(math.sin(min(half, 1.4)), 0.95)
-        radius = min(max(nearest * sine / (1.0 - sine), SMALLEST_RADIUS), LARGEST_RADIUS)
-    elif left_free or right_free:
-        radius = known if known > 0.0 else USUAL_RADIUS
-        distance = least + radius
-        width = math.asin(min(radius / distance, 0.99))
-        if left_free:  # the side with the larger bearing
-            bearing = -math.pi + (first + count) * step - width
-        else:
-            bearing = -math.pi + first * step + width
-        nearest = least
-    else:
-        return False
-    out[0], out[1], out[2] = bearing, nearest + radius, radius
-    return True
-
-
-@kernel
-def _compare(scan, cosines, sines, pose, past, past_pose, signs):
-    """Mark the beams of a scan that say that something moved since a past one, in signs (n,).
-
-    A hit that lies in what the past one saw free came there; and where a past hit is now seen
-    through, what was there may be the thing behind, a little farther away.
-    """
-    n = scan.shape[0]
-    step = 2.0 * math.pi / n
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    pc, ps = math.cos(past_pose[2]), math.sin(past_pose[2])
-    for i in range(n):
-        if scan[i] > 0.0 and scan[i] < np.inf:
-            x, y = scan[i] * cosines[i], scan[i] * sines[i]
-            dx = pose[0] + c * x - s * y - past_pose[0]
-            dy = pose[1] + s * x + c * y - past_pose[1]
-            x, y = pc * dx + ps * dy, pc * dy - ps * dx
-            if _seen_through(past, x, y, step):
-                signs[i] = True
-        if past[i] > 0.0 and past[i] < np.inf:
-            x, y = past[i] * cosines[i], past[i] * sines[i]
-            dx = past_pose[0] + pc * x - ps * y - pose[0]
-            dy = past_pose[1] + ps * x + pc * y - pose[1]
-            x, y = c * dx + s * dy, c * dy - s * dx
-            k = int((math.atan2(y, x) + math.pi) / step) % n
-            if _seen_through(scan, x, y, step) and scan[k] < math.sqrt(x * x + y * y) + LEFT:
-                signs[k] = True
-
-
-@kernel
-def _seen_through(scan, x, y, step):
-    """Whether every beam about the bearing of a point in the scan's base goes well past it."""
-    distance = math.sqrt(x * x + y * y)
-    k = int((math.atan2(y, x) + math.pi) / step)
-    for o in range(-BEAMS_OFF, BEAMS_OFF + 1):
-        if not scan[(k + o) % scan.shape[0]] > distance + NEW:  # nearer, or nobody looked
-            return False
-    return True
 
 
 @kernel
@@ -270,15 +132,15 @@ def _segment(scan, first, count, cosines, sines, pose, signs, now, tracks, taken
     left, right = scan[(b + 1) % n], scan[(a - 1) % n]  # NaN: nobody looked, so not free
     left_free, right_free = left > scan[b] + JUMP, right > scan[a] + JUMP
     whole = left_free and right_free
-    arc = not whole and _arc(scan, first, count, cosines, sines, disc)
-    if not arc and not _disc(scan, first, count, left_free, right_free, -1.0, disc):
+    arc = not whole and fit_arc(scan, first, count, cosines, sines, disc)
+    if not arc and not disc_behind(scan, first, count, left_free, right_free, -1.0, disc):
         return
     c, s = math.cos(pose[2]), math.sin(pose[2])
     bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
     x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
     k = _matching(tracks, taken, x, y)
     if k >= 0 and not whole and not arc and tracks[k, LOOKS] > 0:
-        _disc(scan, first, count, left_free, right_free, tracks[k, RADIUS], disc)
+        disc_behind(scan, first, count, left_free, right_free, tracks[k, RADIUS], disc)
         bx, by = disc[1] * math.cos(disc[0]), disc[1] * math.sin(disc[0])
         x, y = pose[0] + c * bx - s * by, pose[1] + s * bx + c * by
     new = 0.0
@@ -325,7 +187,7 @@ def track_one(scan, time, pose, cosines, sines, network, tracks, ways, scans, po
             if abs(time - times[k] - PAST_AGES[p]) < off:
                 compared, off = k, abs(time - times[k] - PAST_AGES[p])
         if compared >= 0:
-            _compare(scan, cosines, sines, pose, scans[compared], poses[compared], signs)
+            mark_motion(scan, cosines, sines, pose, scans[compared], poses[compared], signs)
     if times[0] > -np.inf:
         _predict(tracks, time, time - times[0])
         n = scan.shape[0]
@@ -334,14 +196,14 @@ def track_one(scan, time, pose, cosines, sines, network, tracks, ways, scans, po
         step = 2.0 * math.pi / n
         start = -1  # a beam with which a segment begins
         for i in range(n):
-            if _parted(scan[i - 1], scan[i], step):
+            if parted(scan[i - 1], scan[i], step):
                 start = i
                 break
         k = 0
         while start >= 0 and k < n:
             first = (start + k) % n
             count = 1
-            while k + count < n and not _parted(scan[(first + count - 1) % n],
+            while k + count < n and not parted(scan[(first + count - 1) % n],
                                                 scan[(first + count) % n], step):
                 count += 1
             if scan[first] > 0.0 and scan[first] < np.inf:
@@ -385,14 +247,6 @@ def _tell(network, tracks, ways, times, pose, rows, seen):
         out[5] = max(0.5, 1.0 - math.sqrt(t[VV]))
         describe(ways[best], times, times[0], t[RADIUS], t[LOOKS], math.sqrt(t[VV]), seen[row])
         out[6], out[7] = forecast(network, seen[row])
-
-
-@kernel
-def _parted(a, b, step):
-    """Whether two neighbouring ranges belong to different segments."""
-    if not (a > 0.0 and b > 0.0 and a < np.inf and b < np.inf):
-        return True
-    return abs(a - b) > JUMP + JUMP_PER_BEAM * step * min(a, b)
 
 
 @kernel

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karpathy_control.contracts.layout import MOVERS, SCAN_BEAMS, scan_bearings
-from karpathy_control.perception.tracker import FORGET, Tracker, _arc
+from karpathy_control.perception.segments import fit_arc
+from karpathy_control.perception.tracker import FORGET, Tracker
 
 STEP = 0.05  # s
 BEARINGS = scan_bearings().astype(np.float64)
@@ -64,10 +65,10 @@ def test_a_disc_is_where_it_is_and_as_fast_as_it_is(bearing, distance, heading, 
 
 
 def segment(circle, first, count):
-    """Beams `first` to `first + count` of a scan of one circle, and what `_arc` makes of them."""
+    """Beams `first` to `first + count` of a scan of one circle, and what `fit_arc` says."""
     scan, out = scan_of([circle], (0.0, 0.0, 0.0)), np.zeros(3)
     assert np.isfinite(scan[first:first + count]).all()
-    return _arc(scan, first, count, np.cos(BEARINGS), np.sin(BEARINGS), out), out
+    return fit_arc(scan, first, count, np.cos(BEARINGS), np.sin(BEARINGS), out), out
 
 
 @pytest.mark.parametrize(('first', 'count'), [(172, 16), (172, 9), (180, 8), (177, 6)])
@@ -88,7 +89,7 @@ def test_what_is_flat_hollow_or_small_is_no_arc():
     wall = 2.0 / np.maximum(cosines, 0.1)  # x = 2 m
     hollow = 2.0 * np.ones(SCAN_BEAMS)  # about the robot: 2 m is more than LARGEST_RADIUS
     for scan in (wall, hollow):
-        assert not _arc(scan, 168, 24, cosines, sines, out)
+        assert not fit_arc(scan, 168, 24, cosines, sines, out)
     assert not segment((3.0, 0.0, 0.5), 176, 5)[0]  # too few points
 
 
