@@ -98,6 +98,9 @@ class Frames:
         self._rows: dict[str, list[Any]] = {}
         self.sets = 0
 
+    def __len__(self) -> int:
+        return len(self._rows.get('stamp', ()))
+
     def add(self, o: Observation) -> None:
         """Take the next set."""
         self.sets += 1
@@ -168,7 +171,7 @@ def frames_of(folder: Path, namespace: str, profile: RobotProfile | None, every:
     if missing:
         raise ConfigError(f'{folder}: holds no {", ".join(missing)}; adapting takes '
                           f'{", ".join(REQUIRED)}, and imu where there is one')
-    if 'image' not in frames.arrays():
+    if not len(frames):
         raise ConfigError(f'{folder}: {frames.sets} sets, none with an image and a scan of at '
                           f'most {SCAN_AGE} s')
     return frames
@@ -189,11 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
-    arrays = frames.arrays()
     partial = a.out.with_suffix('.partial.npz')
-    np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy's stub: a flag of savez
+    np.savez(partial, **frames.arrays())  # type: ignore[arg-type]  # numpy's stub: a flag of savez
     os.replace(partial, a.out)
-    print(json.dumps({'bag': str(a.bag), 'sets': frames.sets, 'frames': len(arrays['image'])}))
+    print(json.dumps({'bag': str(a.bag), 'sets': frames.sets, 'frames': len(frames)}))
     return 0
 
 
