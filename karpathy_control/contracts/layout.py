@@ -32,14 +32,15 @@ SECTOR_WIDTH = 2.0 * math.pi / SECTORS
 
 EMBEDDING = 16
 MOVERS = 8  # moving things that a policy is told of at most, the nearest
-MOVER_FIELDS = 8  # x y vx vy (m, m/s, base) radius (m) confidence (0: no more rows) turn_rate
-# (rad/s, to the left, wearing off) spread (m/s that its way is unsure by); see mapping.motion
+MOVER_FIELDS = 9  # x y vx vy (m, m/s, base) radius (m) confidence (0: no more rows) turn_rate
+# (rad/s, to the left, wearing off) spread (m/s that its way is unsure by) gain (m/s^2 along its
+# way, wearing off); see mapping.motion
 ENTITY_CLASSES = ('free', 'static', 'low', 'overhang', 'moving')
 ENTITY_COLOURS = ((160, 160, 160), (70, 160, 255), (255, 200, 0), (230, 90, 230),
                   (255, 60, 60))  # rgb of the classes, in pictures for people
 ENTITY_FIELDS = (
     'x', 'y', 'z', 'vx', 'vy', 'radius', 'confidence', 'label',
-    *(f'e{i}' for i in range(EMBEDDING)), 'turn_rate', 'spread',
+    *(f'e{i}' for i in range(EMBEDDING)), 'turn_rate', 'spread', 'gain',
 )
 
 

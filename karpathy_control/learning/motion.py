@@ -40,7 +40,7 @@ from karpathy_control.mapping.motion import (
     X,
     Y,
 )
-from karpathy_control.perception.motion import FASTEST_TURN, FEATURES
+from karpathy_control.perception.motion import FASTEST_TURN, FEATURES, HARDEST, OUTPUTS
 from karpathy_control.worlds.bank import pack
 from karpathy_control.worlds.generators import generate
 
@@ -132,13 +132,17 @@ def join(parts: list[Samples]) -> Samples:
                      for name in ('rows', 'seen', 'truth')))
 
 
-def predict(rows: Tensor, turn: Tensor) -> Tensor:
-    """Where things will be, as mapping.motion.go_on says. (n, fields), (n,) -> (n, AHEAD, 2)."""
+def predict(rows: Tensor, turn: Tensor, gain: Tensor) -> Tensor:
+    """Where things will be, as mapping.motion.go_on says.
+
+    rows (n, fields), turn (n,) rad/s and gain (n,) m/s^2 -> (n, AHEAD, 2) m.
+    """
     middle = 0.1 * (torch.arange(AHEAD, device=rows.device) + 0.5)
-    turned = turn[:, None] * TURN_TIME * (1.0 - torch.exp(-middle / TURN_TIME))
-    c, s = torch.cos(turned), torch.sin(turned)
+    worn = TURN_TIME * (1.0 - torch.exp(-middle / TURN_TIME))
     vx, vy = rows[:, VX:VX + 1], rows[:, VY:VY + 1]
-    steps = torch.stack((c * vx - s * vy, s * vx + c * vy), -1) * 0.1
+    heading = torch.atan2(vy, vx) + turn[:, None] * worn
+    way = (torch.hypot(vx, vy) + gain[:, None] * worn).clamp(min=0.0) * 0.1
+    steps = way[..., None] * torch.stack((torch.cos(heading), torch.sin(heading)), -1)
     return rows[:, None, X:Y + 1] + steps.cumsum(1)
 
 
@@ -150,18 +154,19 @@ class Forecaster(nn.Sequential):
 
     def __init__(self, hidden: int, seen: NDArray[np.float32]) -> None:
         super().__init__(nn.Linear(FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, hidden),
-                         nn.ReLU(), nn.Linear(hidden, 2))
+                         nn.ReLU(), nn.Linear(hidden, OUTPUTS))
         self.register_buffer('mean', torch.from_numpy(seen.mean(0)))
         self.register_buffer('scale', torch.from_numpy(seen.std(0) + 1e-3))
         last = self[4]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
-        last.bias.data = torch.tensor((0.0, math.log(math.expm1(PLAIN_SPREAD))))
+        last.bias.data = torch.tensor((0.0, math.log(math.expm1(PLAIN_SPREAD)), 0.0))
 
-    def rates(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn rate (rad/s) and spread (m/s). (n, FEATURES) -> (n,) each."""
+    def rates(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn rate (rad/s), spread (m/s), gain (m/s^2). (n, FEATURES) -> (n,) each."""
         out = self((seen - self.mean) / self.scale)
-        return out[:, 0].clamp(-FASTEST_TURN, FASTEST_TURN), fn.softplus(out[:, 1])
+        return (out[:, 0].clamp(-FASTEST_TURN, FASTEST_TURN), fn.softplus(out[:, 1]),
+                out[:, 2].clamp(-HARDEST, HARDEST))
 
 
 def surprise(error: Tensor, spread: Tensor) -> Tensor:
@@ -171,16 +176,16 @@ def surprise(error: Tensor, spread: Tensor) -> Tensor:
     return (error / scale + 2.0 * scale.log()).mean()
 
 
-def figures(samples: Samples, turn: NDArray, spread: NDArray) -> dict[str, Any]:
+def figures(samples: Samples, turn: NDArray, spread: NDArray, gain: NDArray) -> dict[str, Any]:
     """Errors of a forecast and of going straight, m, by horizon; the share within the spread."""
     rows, truth = torch.from_numpy(samples.rows), torch.from_numpy(samples.truth)
     found: dict[str, Any] = {'samples': len(samples)}
     index = [round(10 * h) - 1 for h in HORIZONS]
-    for name, turns in (('forecast', turn), ('straight', np.zeros_like(turn))):
-        off = predict(rows, torch.from_numpy(turns)) - truth
+    for name, share in (('forecast', 1.0), ('straight', 0.0)):
+        off = predict(rows, torch.from_numpy(share * turn), torch.from_numpy(share * gain)) - truth
         error = torch.linalg.vector_norm(off, dim=2).numpy()[:, index]
-        for label, share in (('median', 0.5), ('p90', 0.9)):
-            value = np.quantile(error, share, 0)
+        for label, q in (('median', 0.5), ('p90', 0.9)):
+            value = np.quantile(error, q, 0)
             found[f'{name}_{label}_m'] = {f'{h:g} s': round(float(v), 3)
                                           for h, v in zip(HORIZONS, value, strict=True)}
         if name == 'forecast':
@@ -207,8 +212,9 @@ def fit(train: Samples, held_out: Samples, epochs: int, hidden: int, rate: float
         for i in range(steps):
             index = order[i * batch:(i + 1) * batch]
             side = torch.where(torch.rand(len(index), device=device) < 0.5, 1.0, -1.0)
-            turn, spread = network.rates(torch.where(side[:, None] > 0, 1.0, flip) * seen[index])
-            error = predict(rows[index], turn * side) - truth[index]
+            turn, spread, gain = network.rates(
+                torch.where(side[:, None] > 0, 1.0, flip) * seen[index])
+            error = predict(rows[index], turn * side, gain) - truth[index]
             loss = surprise(torch.linalg.vector_norm(error, dim=2), spread)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -222,8 +228,8 @@ def fit(train: Samples, held_out: Samples, epochs: int, hidden: int, rate: float
 
 def _held_out(network: Forecaster, samples: Samples, device: torch.device) -> float:
     with torch.inference_mode():
-        turn, spread = network.rates(torch.from_numpy(samples.seen).to(device))
-        error = predict(torch.from_numpy(samples.rows).to(device), turn) - torch.from_numpy(
+        turn, spread, gain = network.rates(torch.from_numpy(samples.seen).to(device))
+        error = predict(torch.from_numpy(samples.rows).to(device), turn, gain) - torch.from_numpy(
             samples.truth).to(device)
         return float(surprise(torch.linalg.vector_norm(error, dim=2), spread))
 
@@ -262,8 +268,9 @@ def main(argv: list[str] | None = None) -> int:
         network = fit(sets['train'], sets['held out'], args.epochs, args.hidden, args.rate,
                       args.batch, args.seed, device, writer)
     with torch.inference_mode():
-        turn, spread = network.cpu().rates(torch.from_numpy(sets['held out'].seen))
-    found = figures(sets['held out'], turn.numpy(), spread.numpy()) | {
+        turn, spread, gain = network.cpu().rates(torch.from_numpy(sets['held out'].seen))
+    found = figures(sets['held out'], turn.numpy(), spread.numpy(),
+                    gain.numpy()) | {
         'train_samples': len(sets['train']), 'seconds': round(time.monotonic() - started)}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().contiguous() for k, v in network.state_dict().items()},

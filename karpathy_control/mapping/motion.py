@@ -1,8 +1,9 @@
 """How a tracked thing is taken to go on: in a turn that wears off, and ever less surely.
 
-A thing at speed v that turns at w has turned by w T (1 - exp(-t / T)) after t seconds: nothing
-circles for ever, and a turn rate says little of what is seconds away. learning.motion learns w and
-how unsure it is; T, learned beside them once, came out at 1.48 s (doc/log.md).
+A thing at speed v that turns at w and gains speed at a has turned by w T (1 - exp(-t / T)) after t
+seconds and goes at v + a T (1 - exp(-t / T)): nothing circles or gains for ever, and a rate says
+little of what is seconds away. learning.motion learns w, a and how unsure they are; T, learned
+beside w once, came out at 1.48 s (doc/log.md).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import math
 from karpathy_control.mapping.jit import kernel
 
 # columns of a row of moving things (contracts.layout.MOVER_FIELDS of them)
-X, Y, VX, VY, RADIUS, CONFIDENCE, TURN_RATE, SPREAD = range(8)  # m m m/s m/s m 1 rad/s m/s
+X, Y, VX, VY, RADIUS, CONFIDENCE = range(6)  # m m m/s m/s m 1
+TURN_RATE, SPREAD, GAIN = range(6, 9)  # rad/s m/s m/s^2
 TURN_TIME = 1.5  # s, T
 PLAIN_SPREAD = 0.3  # m/s, of what nothing is known of but its velocity
 
@@ -25,11 +27,11 @@ def go_on(movers, step, ways):
     """
     for m in range(movers.shape[0]):
         x, y = movers[m, X], movers[m, Y]
-        vx, vy = movers[m, VX], movers[m, VY]
+        speed = math.hypot(movers[m, VX], movers[m, VY])
+        heading = math.atan2(movers[m, VY], movers[m, VX])
         for k in range(ways.shape[0]):
-            turned = movers[m, TURN_RATE] * TURN_TIME * (
-                1.0 - math.exp(-(k + 0.5) * step / TURN_TIME))
-            c, s = math.cos(turned), math.sin(turned)
-            x += (c * vx - s * vy) * step
-            y += (s * vx + c * vy) * step
+            worn = TURN_TIME * (1.0 - math.exp(-(k + 0.5) * step / TURN_TIME))
+            way = max(speed + movers[m, GAIN] * worn, 0.0) * step
+            x += way * math.cos(heading + movers[m, TURN_RATE] * worn)
+            y += way * math.sin(heading + movers[m, TURN_RATE] * worn)
             ways[k, m, 0], ways[k, m, 1] = x, y

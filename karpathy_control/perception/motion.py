@@ -1,4 +1,4 @@
-"""What the past second of a tracked thing says of its next seconds: how it turns, how surely.
+"""What the past second of a tracked thing says of its next ones: turn, gain of speed, how surely.
 
 A small network on the track's own history, learned in worlds with things that go their ways
 (learning.motion). Straight on with a constant spread where there is no network.
@@ -22,7 +22,9 @@ from karpathy_control.mapping.motion import PLAIN_SPREAD
 STEPS, STEP = 10, 0.1  # the history is looked at this many times, every so many s
 OFF = 0.03  # s that a look may be off
 FEATURES = 5 * STEPS + 4
+OUTPUTS = 3
 FASTEST_TURN = 3.0  # rad/s
+HARDEST = 3.0  # m/s^2, of the speed that a thing gains or loses
 LAYERS = ('0', '2', '4')  # of the training network, in its state_dict
 
 
@@ -35,8 +37,8 @@ class Network(NamedTuple):
     b1: NDArray[np.float32]  # (h,)
     w2: NDArray[np.float32]  # (h, h)
     b2: NDArray[np.float32]  # (h,)
-    w3: NDArray[np.float32]  # (2, h)
-    b3: NDArray[np.float32]  # (2,)
+    w3: NDArray[np.float32]  # (OUTPUTS, h)
+    b3: NDArray[np.float32]  # (OUTPUTS,)
 
 
 def no_network() -> Network:
@@ -57,7 +59,7 @@ def load_network(path: Path) -> Network:
                            'karpathy-control train motion') from error
     shapes = [tuple(array.shape) for array in network]
     needed = [(FEATURES,), (FEATURES,), (hidden, FEATURES), (hidden,), (hidden, hidden),
-              (hidden,), (2, hidden), (2,)]
+              (hidden,), (OUTPUTS, hidden), (OUTPUTS,)]
     if shapes != needed or not all(np.isfinite(array).all() for array in network):
         raise WeightsError(f'weights {path}: shapes are {shapes}, needed are {needed}, all '
                            'finite; make them with: karpathy-control train motion')
@@ -111,10 +113,11 @@ def _layer(weight, bias, inputs, hidden):
 
 @kernel
 def forecast(network, features):
-    """Turn rate (rad/s, to the left) and spread (m/s) of what features (FEATURES,) describe."""
+    """Turn rate (rad/s, to the left), spread (m/s) and gain (m/s^2) of what was described."""
     if network.mean.shape[0] == 0:
-        return 0.0, PLAIN_SPREAD
+        return 0.0, PLAIN_SPREAD, 0.0
     h = _layer(network.w1, network.b1, (features - network.mean) / network.scale, True)
     out = _layer(network.w3, network.b3, _layer(network.w2, network.b2, h, True), False)
     turn = min(max(float(out[0]), -FASTEST_TURN), FASTEST_TURN)
-    return turn, math.log1p(math.exp(min(float(out[1]), 30.0)))
+    gain = min(max(float(out[2]), -HARDEST), HARDEST)
+    return turn, math.log1p(math.exp(min(float(out[1]), 30.0))), gain

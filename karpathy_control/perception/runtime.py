@@ -296,11 +296,11 @@ class PerceptionRuntime:
 
 def _enter(moving: NDArray[np.float64], table: FloatArray) -> None:
     """Write tracked rows (k, MOVER_FIELDS) into the sectors of a table, the nearest last."""
-    for x, y, vx, vy, radius, confidence, turn_rate, spread in moving[::-1]:
+    for x, y, vx, vy, radius, confidence, *onward in moving[::-1]:
         row = table[int((math.atan2(y, x) + math.pi) / SECTOR_WIDTH) % SECTORS]
         row[0], row[1], row[3], row[4], row[5] = x, y, vx, vy, radius
         row[6], row[7] = max(row[6], confidence), _MOVING
-        row[8 + EMBEDDING:] = turn_rate, spread
+        row[8 + EMBEDDING:] = onward  # turn rate, spread, gain
 
 
 def _disagreement(learned: Scan, geometry: Scan) -> float:

@@ -25,6 +25,7 @@ from karpathy_control.contracts.layout import (
     scan_bearings,
 )
 from karpathy_control.mapping.jit import kernel
+from karpathy_control.mapping.motion import GAIN, SPREAD, TURN_RATE
 from karpathy_control.perception.motion import (
     FEATURES,
     Network,
@@ -246,7 +247,7 @@ def _tell(network, tracks, ways, times, pose, rows, seen):
         out[4] = t[RADIUS]
         out[5] = max(0.5, 1.0 - math.sqrt(t[VV]))
         describe(ways[best], times, times[0], t[RADIUS], t[LOOKS], math.sqrt(t[VV]), seen[row])
-        out[6], out[7] = forecast(network, seen[row])
+        out[TURN_RATE], out[SPREAD], out[GAIN] = forecast(network, seen[row])
 
 
 @kernel
@@ -312,8 +313,8 @@ class Tracker:
             pose: (B, 3) x y yaw in odom, m and rad. ValueError where it is not finite.
 
         Returns (B, MOVERS, MOVER_FIELDS): x y (m, base), vx vy (m/s over ground, base), radius
-        (m), confidence (0: no more rows), turn rate (rad/s), spread (m/s), nearest first. The next
-        call writes to the same array.
+        (m), confidence (0: no more rows), turn rate (rad/s), spread (m/s), gain (m/s^2), nearest
+        first. The next call writes to the same array.
 
         """
         scan = np.ascontiguousarray(scan, np.float32)

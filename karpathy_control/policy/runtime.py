@@ -48,7 +48,7 @@ NEW_GOAL = 0.5  # m: a goal that moved by more starts deliberation at once
 ODOM_JUMP = 0.5  # m beyond what the twist explains
 _MOVING = float(ENTITY_CLASSES.index('moving'))
 _COLUMNS = [ENTITY_FIELDS.index(name) for name in (
-    'x', 'y', 'vx', 'vy', 'radius', 'confidence', 'turn_rate', 'spread')]
+    'x', 'y', 'vx', 'vy', 'radius', 'confidence', 'turn_rate', 'spread', 'gain')]
 _LABEL, _CONFIDENCE = ENTITY_FIELDS.index('label'), ENTITY_FIELDS.index('confidence')
 
 

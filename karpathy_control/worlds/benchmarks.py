@@ -6,7 +6,6 @@ follow splines. Neither comes with this package.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 
 from karpathy_control.contracts.types import Pose2
 from karpathy_control.contracts.world import Box, Cylinder, Mover, World
+from karpathy_control.worlds.crowds import hermite_way
 
 BARN_BOUNDS = (-12.0, -2.0, 8.0, 18.0)  # m; the corridor, and the open ground behind it
 WALL_TOP = 1.0  # m
-SAMPLE = 0.2  # s between two points of a spline: 1.9 m/s, 4 mm off a circle of 5 m
 ROUNDS = 100.0  # s: phases of a start are drawn from here
 
 
@@ -62,20 +61,9 @@ def dynabarn_worlds(data: Mapping[str, Any]) -> list[World]:
 def spline(txy: np.ndarray) -> tuple[tuple[float, float, float], ...]:
     """Keyframes on the Catmull-Rom spline (tension 0) through rows t, x, y (n, 3).
 
-    As gazebo's PoseAnimation: the parameter of a segment is the share of its time that has gone
-    by; at the ends the tangent is half of the only difference there is.
+    At the ends the tangent is half of the only difference there is.
     """
     points = txy[:, 1:]
     tangents = 0.5 * np.diff(np.concatenate((points[:1], points, points[-1:])), axis=0)
     tangents = tangents[:-1] + tangents[1:]
-    keyframes = []
-    for i, (start, end) in enumerate(zip(txy[:-1], txy[1:], strict=True)):
-        count = max(1, math.ceil((end[0] - start[0]) / SAMPLE))
-        for u in np.arange(count) / count:
-            basis = (2 * u**3 - 3 * u**2 + 1, u**3 - 2 * u**2 + u, 3 * u**2 - 2 * u**3,
-                     u**3 - u**2)
-            x, y = (basis[0] * points[i] + basis[1] * tangents[i] + basis[2] * points[i + 1]
-                    + basis[3] * tangents[i + 1])
-            keyframes.append((float(start[0] + u * (end[0] - start[0])), float(x), float(y)))
-    keyframes.append((float(txy[-1, 0]), float(points[-1, 0]), float(points[-1, 1])))
-    return tuple(keyframes)
+    return hermite_way(txy, tangents)

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.interpolate import CubicHermiteSpline
 
 from karpathy_control.contracts.world import Mover, Person
 from karpathy_control.worlds.free_space import FreeSpace, Roadmap
@@ -20,9 +19,10 @@ TIERS = ((5, 14, 0.5, 0.9), (15, 19, 1.0, 1.4), (20, 24, 1.5, 1.9))  # from, to;
 SWARM_RADIUS = 0.4, 0.6  # m, range
 SWARM_HALF = 9.0, 9.3  # m, |x| and |y| of the middle of anything on its way
 CORNERS = 4, 8  # points of a way, range without its end
-SAMPLE = 0.2  # s between two keyframes
-SHARPEST = 2.0  # rad/s that a way turns, at most
-ROUND = math.radians(110.0)  # turn at a corner, at most: what is sharper is hardly ever smooth
+BETWEEN_CORNERS = 0, 3  # points more on a side, range without its end
+SAMPLE = 0.2  # s between two keyframes: 1.9 m/s, 4 mm off a circle of 5 m
+SHARPEST = 4.0  # rad/s that a way turns, at most
+ROUND = math.radians(130.0)  # turn at a corner, at most: what is sharper is hardly ever smooth
 SWARM_APART = 2.0  # m from the surface of anything to where a robot may start, at the start
 
 PEOPLE = 3, 10  # range
@@ -36,24 +36,38 @@ BETWEEN = 1.0  # m between two people, at the start
 WAY = 3.0, 12.0  # m, range of the length of a way
 
 
+def hermite_way(txy: NDArray[np.float64], tangents: NDArray[np.float64]
+                ) -> tuple[tuple[float, float, float], ...]:
+    """Keyframes every SAMPLE s or a little less on the spline through rows t, x, y (n, 3).
+
+    tangents: (n, 2) m a segment. As gazebo's PoseAnimation: the parameter of a segment is the
+    share of its time that has gone by, so a thing is now faster and now slower.
+    """
+    points = txy[:, 1:]
+    keyframes = []
+    for i, (start, end) in enumerate(zip(txy[:-1], txy[1:], strict=True)):
+        count = max(1, math.ceil((end[0] - start[0]) / SAMPLE))
+        u = np.arange(count)[:, None] / count
+        xy = ((2 * u**3 - 3 * u**2 + 1) * points[i] + (u**3 - 2 * u**2 + u) * tangents[i]
+              + (3 * u**2 - 2 * u**3) * points[i + 1] + (u**3 - u**2) * tangents[i + 1])
+        t = start[0] + u[:, 0] * (end[0] - start[0])
+        keyframes += [tuple(row) for row in np.column_stack((t, xy)).tolist()]
+    keyframes.append((float(txy[-1, 0]), float(points[-1, 0]), float(points[-1, 1])))
+    return tuple(keyframes)
+
+
 def closed_way(points: NDArray[np.float64], speed: float
                ) -> tuple[tuple[float, float, float], ...]:
-    """Keyframes every SAMPLE s or a little less round a closed Catmull-Rom spline, evenly fast.
+    """Keyframes round a closed Catmull-Rom spline, as fast as `speed` from point to point.
 
     points: (n, 2) m, at least three. The last keyframe is where the first is.
     """
+    around = np.concatenate((points, points[:1]))
+    legs = np.linalg.norm(np.diff(around, axis=0), axis=1)
+    times = np.concatenate(([0.0], np.cumsum(legs) / speed))
     tangents = 0.5 * (np.roll(points, -1, axis=0) - np.roll(points, 1, axis=0))
-    n = len(points)
-    u = np.linspace(0.0, n, 64 * n + 1)
-    wrapped = np.arange(n + 1) % n
-    fine = CubicHermiteSpline(np.arange(n + 1), points[wrapped], tangents[wrapped])(u)
-    along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))))
-    count = math.ceil(along[-1] / (speed * SAMPLE))
-    where = np.linspace(0.0, along[-1], count + 1)
-    xy = np.column_stack([np.interp(where, along, fine[:, k]) for k in (0, 1)])
-    xy[-1] = xy[0]
-    return tuple((float(t), float(x), float(y))
-                 for t, (x, y) in zip(where / speed, xy, strict=True))
+    return hermite_way(np.column_stack((times, around)),
+                       np.concatenate((tangents, tangents[:1])))
 
 
 def swarm(rng: Generator, starts: tuple[Point, ...]) -> tuple[Mover, ...]:
@@ -65,7 +79,7 @@ def swarm(rng: Generator, starts: tuple[Point, ...]) -> tuple[Mover, ...]:
         corners = rng.uniform(-1.0, 1.0, (int(rng.integers(*CORNERS)), 2)) * np.array(SWARM_HALF)
         if _turning(np.concatenate((corners, corners[:1]))) > ROUND:
             continue
-        keyframes = closed_way(corners, float(rng.uniform(slow, fast)))
+        keyframes = closed_way(_with_points(corners, rng), float(rng.uniform(slow, fast)))
         xy = np.array(keyframes)[:, 1:]
         if (np.abs(xy) > SWARM_HALF).any() or _turning(xy) > SHARPEST * SAMPLE:
             continue
@@ -75,6 +89,15 @@ def swarm(rng: Generator, starts: tuple[Point, ...]) -> tuple[Mover, ...]:
         if all(math.hypot(x - a, y - b) >= SWARM_APART + mover.radius for a, b in starts):
             movers.append(mover)
     return tuple(movers)
+
+
+def _with_points(corners: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+    """Some points more on the sides of a polygon (n, 2) m, anywhere: they make speed uneven."""
+    found = []
+    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        shares = np.sort(rng.uniform(0.0, 1.0, int(rng.integers(*BETWEEN_CORNERS))))
+        found += [a, *(a + share * (b - a) for share in shares)]
+    return np.array(found)
 
 
 def _turning(xy: NDArray[np.float64]) -> float:

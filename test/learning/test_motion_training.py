@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from karpathy_control.contracts.layout import MOVER_FIELDS
 from karpathy_control.learning import motion
-from karpathy_control.mapping.motion import TURN_RATE, go_on
+from karpathy_control.mapping.motion import GAIN, TURN_RATE, go_on
 from karpathy_control.perception.motion import FEATURES, load_network
 
 
@@ -18,7 +18,8 @@ def test_torch_and_kernel_go_the_same_way():
     rows = rng.normal(size=(50, MOVER_FIELDS))
     ways = np.empty((motion.AHEAD, 50, 2))
     go_on(rows, 0.1, ways)
-    found = motion.predict(torch.from_numpy(rows), torch.from_numpy(rows[:, TURN_RATE]))
+    found = motion.predict(torch.from_numpy(rows), *(
+        torch.from_numpy(rows[:, column]) for column in (TURN_RATE, GAIN)))
     np.testing.assert_allclose(found.numpy(), ways.transpose(1, 0, 2), atol=1e-6)
 
 
@@ -43,12 +44,16 @@ def test_samples_by_hand():
 
 
 def samples(count, seed):
-    """Things whose turn rate is 4 times a feature, mirrored and all, and whose way is exact."""
+    """Things whose turn rate is 4 times a feature, mirrored and all, and whose gain another's twice.
+
+    Their ways are exact.
+    """
     rng = np.random.default_rng(seed)
     rows = np.zeros((count, MOVER_FIELDS), np.float32)
     rows[:, :4] = rng.normal(size=(count, 4))
     seen = 0.1 * rng.normal(size=(count, FEATURES)).astype(np.float32)
-    truth = motion.predict(torch.from_numpy(rows), torch.from_numpy(4.0 * seen[:, 1]))
+    truth = motion.predict(torch.from_numpy(rows), torch.from_numpy(4.0 * seen[:, 1]),
+                           torch.from_numpy(2.0 * seen[:, 0]))
     return motion.Samples(rows, seen, truth.numpy())
 
 
@@ -57,9 +62,10 @@ def test_what_can_be_known_is_found(tmp_path):
     network = motion.fit(train, held_out, 12, 16, 1e-2, 64, 0, torch.device('cpu'),
                          SummaryWriter(str(tmp_path)))
     with torch.inference_mode():
-        turn, spread = network.rates(torch.from_numpy(held_out.seen))
-    found = motion.figures(held_out, turn.numpy(), spread.numpy())
+        turn, spread, gain = network.rates(torch.from_numpy(held_out.seen))
+    found = motion.figures(held_out, turn.numpy(), spread.numpy(), gain.numpy())
     assert np.corrcoef(turn, 4.0 * held_out.seen[:, 1])[0, 1] > 0.97
+    assert np.corrcoef(gain, 2.0 * held_out.seen[:, 0])[0, 1] > 0.9
     assert found['forecast_median_m']['2 s'] < 0.35 * found['straight_median_m']['2 s']
     assert list(tmp_path.iterdir())
 

@@ -82,14 +82,15 @@ def test_the_kernel_is_the_network(made):
     network, path = made
     loaded = load_network(path)
     features = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
-    turn, spread = (v.detach().numpy() for v in network.rates(torch.from_numpy(features)))
+    turn, spread, gain = (v.detach().numpy() for v in network.rates(torch.from_numpy(features)))
     found = np.array([forecast(loaded, row) for row in features])
     np.testing.assert_allclose(found[:, 0], turn, atol=1e-4)
     np.testing.assert_allclose(found[:, 1], spread, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found[:, 2], gain, atol=1e-4)
 
 
 def test_without_a_network_straight_on():
-    assert forecast(motion.no_network(), np.ones(FEATURES, np.float32)) == (0.0, PLAIN_SPREAD)
+    assert forecast(motion.no_network(), np.ones(FEATURES, np.float32)) == (0.0, PLAIN_SPREAD, 0.0)
 
 
 def test_weights_that_do_not_fit_are_refused(made):

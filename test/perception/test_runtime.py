@@ -151,7 +151,7 @@ def test_what_moves_comes_from_the_tracker_and_goes_into_its_sector(weights):
     assert len(moving) == 1
     assert moving[0, :2] == pytest.approx((2.0, 0.5), abs=0.05)
     assert moving[0, 3:5] == pytest.approx((0.0, 1.0), abs=0.15)
-    assert moving[0, -2:] == pytest.approx((0.0, PLAIN_SPREAD))  # no network: straight on
+    assert moving[0, -3:] == pytest.approx((0.0, PLAIN_SPREAD, 0.0))  # no network: straight on
     assert moving[0, ENTITY_FIELDS.index('label')] == ENTITY_CLASSES.index('moving')
     # bearing atan2(0.5, 2) = 14 degrees: sector (180 + 14) / 10
     assert np.flatnonzero(np.hypot(*entities.table[:, 3:5].T) > 0.0) == [19]

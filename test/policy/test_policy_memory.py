@@ -7,7 +7,7 @@ import pytest
 from planar import scan_of
 
 from karpathy_control.contracts.config import PolicyConfig, from_mapping
-from karpathy_control.contracts.layout import SCAN_BEAMS
+from karpathy_control.contracts.layout import MOVER_FIELDS, SCAN_BEAMS
 from karpathy_control.policy.deliberation import Deliberation, camera_blind_distance
 from karpathy_control.policy.memory import SUB, encode, fraction_x, fraction_y
 
@@ -120,8 +120,8 @@ def test_points_at_moving_entities_are_not_kept():
     scan = scan_of(circles, ORIGIN[0])[None]
     memory.observe(ORIGIN, scan)
     before = occupied(memory)
-    movers = np.zeros((1, 2, 8))
-    movers[0, 0] = 2.0, 0.0, 0.5, 0.0, 0.3, 0.9, 0.0, 0.3
+    movers = np.zeros((1, 2, MOVER_FIELDS))
+    movers[0, 0] = 2.0, 0.0, 0.5, 0.0, 0.3, 0.9, 0.0, 0.3, 0.0
     memory.observe(ORIGIN, scan, moving=movers)
     after = occupied(memory)
     assert after == [p for p in before if math.hypot(p[0] - 2.0, p[1]) > 0.6]

@@ -190,13 +190,13 @@ def test_moving_entities_nearest_first():
     moving, static = (float(ENTITY_CLASSES.index(n)) for n in ('moving', 'static'))
     rows = moving_entities(entities_with([
         {'x': 3.0, 'vx': 0.5, 'radius': 0.3, 'confidence': 0.9, 'label': moving,
-         'turn_rate': -0.4, 'spread': 0.6},
+         'turn_rate': -0.4, 'spread': 0.6, 'gain': 0.2},
         {'x': 1.0, 'y': 1.0, 'vy': 0.2, 'radius': 0.2, 'confidence': 0.7, 'label': moving},
         {'x': 0.5, 'vx': 0.5, 'confidence': 0.9, 'label': static},
         {'x': 0.7, 'vx': 0.1, 'confidence': 0.9, 'label': moving},  # said to move, but stands
         {'x': math.nan, 'confidence': 0.9, 'label': moving}]))
-    assert rows[0] == pytest.approx([1.0, 1.0, 0.0, 0.2, 0.2, 0.7, 0.0, 0.0])
-    assert rows[1] == pytest.approx([3.0, 0.0, 0.5, 0.0, 0.3, 0.9, -0.4, 0.6])
+    assert rows[0] == pytest.approx([1.0, 1.0, 0.0, 0.2, 0.2, 0.7, 0.0, 0.0, 0.0])
+    assert rows[1] == pytest.approx([3.0, 0.0, 0.5, 0.0, 0.3, 0.9, -0.4, 0.6, 0.2])
     assert np.all(rows[2:] == 0.0)
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from planar import scan_of
 
 from karpathy_control.contracts.config import PolicyConfig
-from karpathy_control.contracts.layout import SCAN_BEAMS
+from karpathy_control.contracts.layout import MOVER_FIELDS, SCAN_BEAMS
 from karpathy_control.policy import tokens as t
 from karpathy_control.policy.deliberation import Deliberation
 
@@ -23,11 +23,13 @@ FREE_SCAN = np.full(SCAN_BEAMS, np.inf, np.float32)
 
 
 @settings(max_examples=40, deadline=None)
-@example(FREE_SCAN, FREE_SCAN, (0.0, 8.9e307), (0.0, 0.0), (0.0, 0.0, 0.0), (0.0,) * 8)
-@example(FREE_SCAN, FREE_SCAN, (1e200, -1e200), (1e200, 1e200), (0.0, 0.0, 0.0), (1e200,) * 8)
+@example(FREE_SCAN, FREE_SCAN, (0.0, 8.9e307), (0.0, 0.0), (0.0, 0.0, 0.0),
+         (0.0,) * MOVER_FIELDS)
+@example(FREE_SCAN, FREE_SCAN, (1e200, -1e200), (1e200, 1e200), (0.0, 0.0, 0.0),
+         (1e200,) * MOVER_FIELDS)
 @given(scan=RANGES, camera=RANGES, velocity=st.tuples(ANY, ANY), goal=st.tuples(ANY, ANY),
        pose=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-100, 100)),
-       mover=st.tuples(*[ANY] * 8))
+       mover=st.tuples(*[ANY] * MOVER_FIELDS))
 def test_always_finite(scan, camera, velocity, goal, pose, mover):
     config = PolicyConfig()
     think = Deliberation(config)
@@ -108,8 +110,8 @@ def test_sector_token_keeps_the_gap_in_metres():
 
 
 def test_mover_in_its_sector():
-    moving = np.zeros((1, 2, 8))
-    moving[0, 0] = 1.0, 1.5, -0.4, 0.2, 0.3, 0.8, 0.0, 0.3
+    moving = np.zeros((1, 2, MOVER_FIELDS))
+    moving[0, 0] = 1.0, 1.5, -0.4, 0.2, 0.3, 0.8, 0.0, 0.3, 0.0
     token, at = features_in([], moving=moving)[1:1 + t.SECTORS], columns(t.SECTOR_COLUMNS)
     row = token[5]  # bearings 45 .. 90 degrees
     assert row[at['mover x']] == pytest.approx(1.0 / t.NEAR)
