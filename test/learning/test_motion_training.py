@@ -44,10 +44,7 @@ def test_samples_by_hand():
 
 
 def samples(count, seed):
-    """Things whose turn rate is 4 times a feature, mirrored and all, and whose gain another's twice.
-
-    Their ways are exact.
-    """
+    """Things whose turn rate is 4 times a feature and whose gain twice another; exact ways."""
     rng = np.random.default_rng(seed)
     rows = np.zeros((count, MOVER_FIELDS), np.float32)
     rows[:, :4] = rng.normal(size=(count, 4))
