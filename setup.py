@@ -31,7 +31,7 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest'], 'baselines': ['pytorch_mppi'],
+    extras_require={'test': ['pytest'], 'baselines': ['pytorch_mppi>=0.9'],
                     'export': ['pyarrow']},
     zip_safe=True,
     maintainer='karpathy_control maintainers',

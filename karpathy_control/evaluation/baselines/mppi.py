@@ -2,7 +2,7 @@
 
 The same map and cost-to-go as ours, the robot's own limits, an obstacle term with the distance to
 the nearest remembered point. Parameters are fixed here, before any figure. Needs the extra
-`baselines` (pip install pytorch_mppi).
+`baselines` (pip install 'pytorch_mppi>=0.9').
 """
 
 from __future__ import annotations
