@@ -27,6 +27,7 @@ from karpathy_control.policy import fan as f
 from karpathy_control.policy import tokens as t
 from karpathy_control.policy.cost_to_go import cell_factors, cost_to_go, descend, value_at
 from karpathy_control.policy.manoeuvre import block_cells, drop, make_manoeuvre, manoeuvre
+from karpathy_control.policy.meeting import mover_clearance
 from karpathy_control.policy.memory import observe_one
 
 ARRIVAL = 0.7  # share of the goal tolerance within which a roll-out has arrived
@@ -170,8 +171,7 @@ def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose,
                       plan.origin[b], cell, pose[b], chosen[b], work, results)
     chosen[b] = -1
     clear = min(f.footprint_clearance(body.slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
-                f.mover_clearance(body.slabs, movers[b], movers[b, :, :2], 0.0, 0.0, 0.0, 1.0,
-                                  0.0))
+                mover_clearance(body.slabs, movers[b], movers[b, :, :2], 0.0, 0.0, 0.0, 1.0, 0.0))
     here, heading = 0.0, 0.0
     if plan.ready[b]:
         here = value_at(plan.field[b], cell, pose[b, 0] / cell - plan.origin[b, 0],

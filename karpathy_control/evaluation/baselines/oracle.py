@@ -19,8 +19,10 @@ from karpathy_control.contracts.config import ConfigError, RobotConfig
 from karpathy_control.contracts.layout import MOVER_FIELDS
 from karpathy_control.contracts.world import World
 from karpathy_control.mapping.jit import kernel
-from karpathy_control.policy.fan import TURNS, mover_clearance, one_step, slabs_of
+from karpathy_control.policy.fan import TURNS, slabs_of
+from karpathy_control.policy.meeting import mover_clearance
 from karpathy_control.policy.situation import Situation, Truth
+from karpathy_control.policy.stepping import one_step
 from karpathy_control.worlds.free_space import clearance_at
 
 CELL = 0.2  # m of the plan; a slice of it is the time in which a cell is crossed at full speed
