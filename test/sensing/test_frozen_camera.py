@@ -7,9 +7,10 @@ import pytest
 
 from karpathy_control.bringup.resources import find
 from karpathy_control.contracts.config import SensorConfig, SimConfig, from_mapping
-from karpathy_control.contracts.types import Command
+from karpathy_control.contracts.types import Command, RawImage, RawScan, State
 from karpathy_control.mapping.frozen import FrozenScan
 from karpathy_control.sensing.pipeline import SensorPipeline
+from karpathy_control.sensing.preprocess import virtual_model
 from karpathy_control.worlds.generators import generate
 from karpathy_control.worlds.mujoco_world import MujocoWorld
 from karpathy_control.worlds.robot import load_robot
@@ -83,13 +84,28 @@ def test_can_be_switched_off():
     assert pipe.frozen == ()
 
 
+def turn(pipe, start, image=None):
+    """Turn for a second from `start` (frames of 50 ms), seeing one image or, without, a scan."""
+    for k in range(start, start + 20):
+        stamp = k * 50_000_000
+        pipe.on_odom(State(stamp, 0.0, 0.0, 0.02 * k, 0.0, 0.4), stamp)
+        if image is None:
+            pipe.on_scan(RawScan(stamp, -2.0, 0.01, 0.1, 10.0, np.ones(400, np.float32)), stamp)
+        else:
+            pipe.on_image(RawImage(stamp, image), stamp)
+        pipe.release(stamp, stamp)
+
+
 def test_switching_off_and_a_silent_camera_end_the_verdict():
-    out, pipe = drive('mixed', Command(0.0, 0.4), 'image')
-    state = out[-1][0].state
+    pipe = SensorPipeline(SensorConfig())
+    pipe.on_camera_model(virtual_model())
     image = np.full((96, 128, 3), 9, np.uint8)
     image[:, 64:] = 200
-    for k in range(20):
-        pipe._frozen_image.update(k * 50_000_000, image, replace(state.pose, yaw=0.02 * k))
+    turn(pipe, 0, image)
+    assert pipe.frozen == ('image',)
+    turn(pipe, 20)
+    assert pipe.frozen == ()
+    turn(pipe, 40, image)
     assert pipe.frozen == ('image',)
     pipe.configure(from_mapping(SensorConfig, {'find_frozen': False}))
     assert pipe.frozen == ()

@@ -424,8 +424,9 @@ def test_another_pipeline_goes_on_from_a_state(seed, cut):
 
 def test_a_sweep_is_seen_from_its_stamp():
     """A wall 3 m ahead, the robot driving at it: the beam in the middle came 0.1 s later."""
-    made = SensorPipeline(from_mapping(SensorConfig, {
-        'robot.lidar_pose': [0.0] * 6, 'robot.scan_rate': 5.0, 'robot.camera_rate': 0.0}))
+    config = from_mapping(SensorConfig, {
+        'robot.lidar_pose': [0.0] * 6, 'robot.scan_rate': 5.0, 'robot.camera_rate': 0.0})
+    made = SensorPipeline(config)
     beams, v = 361, 1.0
     bearing = np.linspace(-0.5, 0.5, beams)
     seconds = np.linspace(0.0, 0.2, beams)
@@ -439,9 +440,9 @@ def test_a_sweep_is_seen_from_its_stamp():
     ahead = got.scan.ranges[[178, 179, 180, 181]]
     assert np.allclose(ahead, 3.0, atol=0.005)  # 2.9 as the beam measured it
     # and all of it is in the state that a replay starts from
-    again = SensorPipeline(made._config)
+    again = SensorPipeline(config)
     again.restore(made.state())
-    assert again._scans[-1][0].time_increment == pytest.approx(0.2 / (beams - 1))
+    assert again.state()['scan_sweeps'] == pytest.approx([0.2 / (beams - 1)])
 
 
 def test_a_robot_without_camera_does_not_wait_for_one():
