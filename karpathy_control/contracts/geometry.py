@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from karpathy_control.contracts.types import Pose2
+from karpathy_control.contracts.types import Pose2, State
 
 
 def wrap_angle(angle: float) -> float:
@@ -45,6 +46,17 @@ def integrate_twist(pose: Pose2, v: float, w: float, dt: float) -> Pose2:
     yaw = pose.yaw + w * dt
     return Pose2(pose.x + r * (math.sin(yaw) - math.sin(pose.yaw)),
                  pose.y - r * (math.cos(yaw) - math.cos(pose.yaw)), wrap_angle(yaw))
+
+
+def behind_wheels(state: State, creep: float) -> State:
+    """The state with its pose where the base is, and not where its wheels have turned to.
+
+    A base that follows its wheels `creep` s late (robot.creep) is creep * v behind what they
+    count: 9 cm at 2 m/s and 45 ms, which would move all that was seen on the way.
+    """
+    lag = creep * state.v
+    return replace(state, x=state.x - lag * math.cos(state.yaw),
+                   y=state.y - lag * math.sin(state.yaw)) if lag else state
 
 
 def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:

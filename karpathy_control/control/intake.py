@@ -52,7 +52,7 @@ class Intake:
         self.inputs = {name: Input(rate_of(topic, config.robot))
                        for name, topic in TOPIC_OF.items()}
         self.clock = Input()
-        self.odometry = OdometryHistory()
+        self.odometry = OdometryHistory(config.robot.creep)
         self.pending: deque[RawScan | DepthPoints | Scan] = deque(maxlen=16)
         self.action: Action | None = None
         self.action_invalid = False

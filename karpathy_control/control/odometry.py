@@ -6,7 +6,12 @@ import bisect
 import math
 from collections import deque
 
-from karpathy_control.contracts.geometry import integrate_twist, to_frame, wrap_angle
+from karpathy_control.contracts.geometry import (
+    behind_wheels,
+    integrate_twist,
+    to_frame,
+    wrap_angle,
+)
 from karpathy_control.contracts.types import NANOSECONDS, Pose2, State
 
 _SPAN = 2 * NANOSECONDS
@@ -19,10 +24,14 @@ _SLACK = 0.02, 0.06  # m, rad: so much may the two differ
 
 
 class OdometryHistory:
-    """States of the last two seconds, ascending in stamp."""
+    """States of the last two seconds, ascending in stamp.
 
-    def __init__(self) -> None:
-        self._states: deque[State] = deque()
+    It is judged as it was told and given back as where the base is, `creep` s behind its wheels.
+    """
+
+    def __init__(self, creep: float = 0.0) -> None:
+        self._creep = creep
+        self._states: deque[State] = deque()  # as told
         # For each state what the twists alone add up to: pose, way (m) and turn (rad) since the
         # beginning.
         self._reckoned: deque[tuple[Pose2, float, float]] = deque()
@@ -30,7 +39,7 @@ class OdometryHistory:
     @property
     def latest(self) -> State | None:
         """The newest state."""
-        return self._states[-1] if self._states else None
+        return behind_wheels(self._states[-1], self._creep) if self._states else None
 
     def clear(self) -> None:
         """Forget everything."""
@@ -44,7 +53,7 @@ class OdometryHistory:
         states explains; after a gap, beyond anything between standing and twice that twist. What
         lies before it is forgotten.
         """
-        last = self.latest
+        last = self._states[-1] if self._states else None
         jumped = False
         reckoned = (Pose2(), 0.0, 0.0)
         if last is not None:
@@ -101,7 +110,8 @@ class OdometryHistory:
                 return None
             return integrate_twist(last.pose, last.v, last.w, (stamp - last.stamp) / NANOSECONDS)
         k = bisect.bisect_right([s.stamp for s in self._states], stamp)
-        a, b = self._states[k - 1], self._states[k]
+        a, b = (behind_wheels(state, self._creep) for state in (self._states[k - 1],
+                                                               self._states[k]))
         f = (stamp - a.stamp) / (b.stamp - a.stamp)
         return Pose2(a.x + f * (b.x - a.x), a.y + f * (b.y - a.y),
                      wrap_angle(a.yaw + f * wrap_angle(b.yaw - a.yaw)))

@@ -48,7 +48,8 @@ START_SPEED = 1.2  # m/s, standard deviation of the speed of what was just found
 GATE = 0.35  # m, and three standard deviations, between where a thing is and should be
 FORGET = 1.0  # s without a look before a thing is given up
 EVIDENCE_LEFT = 0.85  # of the evidence, after each look
-NEEDED_EVIDENCE = 0.25  # new points per look, summed up as they fade
+NEEDED_EVIDENCE = 0.4  # new points per look, summed up as they fade
+KEPT_EVIDENCE = 0.1  # below it what moved stands: nothing has come or gone any more
 NEEDED_LOOKS, SLOW_LOOKS = 3, 6  # before a thing moves clearly, or at all
 SLOWEST = 0.15  # m/s
 CLEARLY = 2.5  # standard deviations by which the speed stands out; one after SLOW_LOOKS
@@ -103,7 +104,7 @@ def _update(t, x, y, noise, radius, sized, new, now):
         if (sure and t[LOOKS] >= NEEDED_LOOKS and t[EVIDENCE] > NEEDED_EVIDENCE
                 and speed > SLOWEST):
             t[MOVES] = 1.0
-    elif speed < SLOW_AGAIN:
+    elif speed < SLOW_AGAIN or t[EVIDENCE] < KEPT_EVIDENCE:
         t[MOVES] = 0.0
 
 

@@ -168,7 +168,8 @@ def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose,
     target = (c * dx + s * dy, -s * dx + c * dy)
     best = f.evaluate(fan, cap, velocity[b], applied[b, 0], limits, body.slabs, body.radius, px,
                       py, count, movers[b], target, ARRIVAL * tolerance, plan.field[b],
-                      plan.origin[b], cell, pose[b], chosen[b], work, results)
+                      plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], chosen[b],
+                      work, results)
     chosen[b] = -1
     clear = min(f.footprint_clearance(body.slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work),
                 mover_clearance(body.slabs, movers[b], movers[b, :, :2], 0.0, 0.0, 0.0, 1.0, 0.0))
@@ -177,10 +178,11 @@ def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose,
         here = value_at(plan.field[b], cell, pose[b, 0] / cell - plan.origin[b, 0],
                         pose[b, 1] / cell - plan.origin[b, 1])
         heading = _descent_heading(plan.field[b], plan.origin[b], cell, pose[b])
+        gain = here - results[best, f.R_COST] if best >= 0 and results[best, f.R_V] > 0.0 else 0.0
         if distance > tolerance and not manoeuvre(
                 manoeuvres, b, body.slabs, body.radius, px, py, count, movers[b], plan.field[b],
-                plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], limits, work,
-                base[b]) and best >= 0:
+                plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], limits, gain,
+                work, base[b]) and best >= 0:
             chosen[b] = best
             base[b, 0] = results[best, f.R_V]
             base[b, 1] = results[best, f.R_W]

@@ -189,6 +189,16 @@ def cells_of(x, y, pose, field_origin, cell):
 
 
 @kernel
+def known(x, y, pose, seen, origin, cell):
+    """Whether the cell of a point in base was ever seen."""
+    gx, gy = cells_of(x, y, pose, origin, cell)
+    i, j = math.floor(gx), math.floor(gy)
+    n = seen.shape[0]
+    return (0 <= i < n and 0 <= j < n
+            and seen[(origin[1] + j) % n, (origin[0] + i) % n] > 0)
+
+
+@kernel
 def _nose(field, cell, gx, gy, heading, cost):
     """How much more the cost-to-go is a little ahead of a pose than `cost` there, m."""
     ahead = value_at(field, cell, gx + NOSE / cell * math.cos(heading),
@@ -198,14 +208,17 @@ def _nose(field, cell, gx, gy, heading, cost):
 
 @kernel
 def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px, py, count,
-             start_clearance, goal, arrival, field, field_origin, cell, pose, work, result):
+             start_clearance, goal, arrival, field, field_origin, seen, origin, cell, pose, work,
+             result):
     """Roll one command out among what stands and describe it in `result` (RESULTS,).
 
     limits: (max_speed, max_reverse, max_turn, acceleration, deceleration, turn_acceleration,
     reaction), the last in s between seeing and braking, the others in m, s and rad; radius:
-    circumscribed radius, m; start_clearance: of the robot where it is, m; goal: in base, m. A
-    roll-out that comes within `arrival` of the goal ends there, and the time left over counts as
-    path saved. A turn on the spot ends at its best heading, since it may be ended at any time.
+    circumscribed radius, m; start_clearance: of the robot where it is, m; goal: in base, m; seen
+    (n, n) and origin: the policy's memory. A roll-out that comes within `arrival` of the goal ends
+    there, and the time left over counts as path saved. A turn on the spot ends at its best
+    heading, since it may be ended at any time, and a way back where nobody has looked, since the
+    gate stops it there.
     """
     contact_at = min(MARGIN + MARGIN_PER_SPEED * abs(v_command), start_clearance - 0.005)
     if contact_at < TOUCH:  # too near already: not nearer
@@ -214,7 +227,7 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
     x, y, yaw = 0.0, 0.0, 0.0
     travelled = 0.0
     clearance, end_clearance = 10.0, start_clearance
-    known = start_clearance  # clearance when last computed, less all motion since
+    left = start_clearance  # clearance when last computed, less all motion since
     contact = np.inf
     contact_path = np.inf
     end_x, end_y, end_yaw = 0.0, 0.0, 0.0
@@ -231,15 +244,17 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
             x, y, yaw, v, w, target_v, target_w, limits, STEP)
         moved = abs(mean_v) * STEP
         swept = abs(mean_w) * STEP
-        known -= moved + swept * radius
+        left -= moved + swept * radius
         c, s = math.cos(yaw), math.sin(yaw)
-        if known < SOFT:  # otherwise nothing can have come nearer than SOFT
-            known = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
-        if known < contact_at:
+        if left < SOFT:  # otherwise nothing can have come nearer than SOFT
+            left = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
+        if mean_v < 0.0 and not known(x - radius * c, y - radius * s, pose, seen, origin, cell):
+            break
+        if left < contact_at:
             contact = t
             contact_path = travelled
             break
-        clearance, end_clearance = min(clearance, known), known
+        clearance, end_clearance = min(clearance, left), left
         travelled += moved
         if v_command == 0.0:
             gx, gy = cells_of(x, y, pose, field_origin, cell)
@@ -297,7 +312,7 @@ def _same_manoeuvre(fan, a, b):
 
 @kernel
 def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, count, movers,
-             goal, arrival, field, field_origin, cell, pose, last, work, results):
+             goal, arrival, field, field_origin, seen, origin, cell, pose, last, work, results):
     """Roll out the whole fan into `results` (A, RESULTS); returns the index of the best, or -1.
 
     -1: no candidate can stop before its first contact. Lower scores are better.
@@ -314,7 +329,7 @@ def evaluate(fan, speed_cap, velocity, applied, limits, slabs, radius, px, py, c
         v = fan[a, 0] * (min(speed_cap, limits[0]) if fan[a, 0] > 0.0 else limits[1])
         w = fan[a, 1] * limits[2]
         roll_out(v, w, velocity, applied, limits, slabs, radius, px, py, count, start, goal,
-                 arrival, field, field_origin, cell, pose, work, results[a])
+                 arrival, field, field_origin, seen, origin, cell, pose, work, results[a])
         # The end counts as well: from beside a wall all minima are alike, but some arcs leave it.
         room = max(0.5 * (results[a, R_CLEARANCE] + results[a, R_END_CLEARANCE]), 0.0)
         close = max(0.0, 1.0 - room / SOFT)

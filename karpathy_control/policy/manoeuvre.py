@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 
 from karpathy_control.mapping.jit import kernel
 from karpathy_control.policy.cost_to_go import LETHAL, descend, value_at
-from karpathy_control.policy.fan import cells_of, footprint_clearance
+from karpathy_control.policy.fan import cells_of, footprint_clearance, known
 from karpathy_control.policy.memory import MOVER_CONFIDENCE
 
 LONGEST = 64  # steps of a manoeuvre
 PATIENCE = 15  # observations that a robot has not got on before it searches
 RETRY = 10  # observations from a search without result to the next
 STALLED = 12  # observations without motion after which a manoeuvre counts as refused
-TURNING = 60  # the same for one that has turned by TURNED since, as for a goal behind it
-TURNED = 0.5  # rad
 NEAR = 0.15  # m: a robot that stays so near to a place has not got on
+TURNED = 0.2  # rad: unless it turns on, by so much farther than before, as to a goal behind it
+STALE = 30  # observations without a new least cost-to-go: it moves, but to and fro
+REPLANNED = 0.5  # m: a cost-to-go that rises by more at once is that of another way
 CALM = 1.5  # m: with something moving nearer than this, to stand is no sign of being stuck
 
 GAIN = 0.8  # m of cost-to-go that a manoeuvre must win
@@ -47,9 +48,10 @@ STEPS = np.array([
     (1.0, -0.35, 0.11), (0.0, 0.2, 0.06), (0.0, -0.2, 0.06), (-1.0, 0.0, 0.2), (-1.0, 0.25, 0.21),
     (-1.0, -0.25, 0.21)])
 
-SPEED = 0.3  # m/s at a clearance of CLOSE or less
-FASTER = 3.0  # m/s more a metre of clearance beyond that
-TURN = 1.0  # rad/s
+SPEED = 0.5  # m/s at a clearance of CLOSE or less
+FASTER = 5.0  # m/s more a metre of clearance beyond that
+TURN = 2.0  # rad/s
+HANDOVER = 0.5  # m of cost-to-go: where a single command wins as much, it may
 BLOCKS = 16  # places of a robot that are blocked at the same time; the oldest makes room
 BLOCK_RADIUS = 0.25  # m
 BLOCK_TIME = 1200  # observations after which a way is tried again: somebody may have stood there
@@ -65,10 +67,14 @@ class Manoeuvre(NamedTuple):
     steps: NDArray[np.int64]  # (B,) how many; 0: none
     at: NDArray[np.int64]  # (B,) the step under way
     anchor: NDArray[np.float64]  # (B, 3) pose from which on the robot has not got on
-    still: NDArray[np.int64]  # (B,) observations since then
+    farthest: NDArray[np.float64]  # (B,) rad, how far it has turned from there
+    still: NDArray[np.int64]  # (B,) observations since it got on or turned on
     last: NDArray[np.float64]  # (B, 3) pose where a manoeuvre last moved
     stalled: NDArray[np.int64]  # (B,) observations since then
     banned: NDArray[np.bool_]  # (B, 3) kinds + 1 that the gate has refused here
+    least: NDArray[np.float64]  # (B,) m, cost-to-go where the robot last got on
+    value: NDArray[np.float64]  # (B,) m, cost-to-go at the last observation
+    stale: NDArray[np.int64]  # (B,) observations since then
     blocked: NDArray[np.float64]  # (B, BLOCKS, 2) odom, m; NaN: none
     blocks: NDArray[np.int64]  # (B,) how many were ever blocked
     block_age: NDArray[np.int64]  # (B, BLOCKS) observations since
@@ -79,14 +85,17 @@ def make_manoeuvre(batch: int) -> Manoeuvre:
     return Manoeuvre(
         np.zeros((batch, LONGEST, 3)), np.zeros((batch, LONGEST), np.int64),
         np.zeros(batch, np.int64), np.zeros(batch, np.int64), np.zeros((batch, 3)),
-        np.zeros(batch, np.int64), np.zeros((batch, 3)), np.zeros(batch, np.int64),
-        np.zeros((batch, 3), np.bool_), np.full((batch, BLOCKS, 2), np.nan),
+        np.zeros(batch), np.zeros(batch, np.int64), np.zeros((batch, 3)),
+        np.zeros(batch, np.int64),
+        np.zeros((batch, 3), np.bool_), np.zeros(batch), np.zeros(batch),
+        np.zeros(batch, np.int64), np.full((batch, BLOCKS, 2), np.nan),
         np.zeros(batch, np.int64), np.zeros((batch, BLOCKS), np.int64))
 
 
 def drop(state: Manoeuvre, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> None:
     """Forget what the robots in `index` are about."""
-    for array in (state.steps, state.at, state.still, state.stalled, state.anchor, state.last):
+    for array in (state.steps, state.at, state.still, state.farthest, state.stalled, state.anchor,
+                  state.last, state.least, state.value, state.stale):
         array[index] = 0
     state.banned[index] = False
     state.blocked[index] = np.nan
@@ -130,16 +139,6 @@ def _value(x, y, pose, field, field_origin, cell):
     """Cost-to-go at a point in base, m."""
     gx, gy = cells_of(x, y, pose, field_origin, cell)
     return value_at(field, cell, gx, gy)
-
-
-@kernel
-def _known(x, y, pose, seen, origin, cell):
-    """Whether the cell of a point in base was seen."""
-    gx, gy = cells_of(x, y, pose, origin, cell)
-    i, j = math.floor(gx), math.floor(gy)
-    n = seen.shape[0]
-    return (0 <= i < n and 0 <= j < n
-            and seen[(origin[1] + j) % n, (origin[0] + i) % n] > 0)
 
 
 @kernel
@@ -194,8 +193,8 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
             to = _bin(to_x, to_y, turned)
             if to < 0 or done[to]:
                 continue
-            if kind < 0 and not _known(to_x - radius * math.cos(turned),
-                                       to_y - radius * math.sin(turned), pose, seen, origin, cell):
+            if kind < 0 and not known(to_x - radius * math.cos(turned),
+                                      to_y - radius * math.sin(turned), pose, seen, origin, cell):
                 continue
             cost = best[node] + STEPS[k, 2] + CLOSE_COST * STEPS[k, 2] * (1.0 - least / CLOSE)
             if parent[node] >= 0 and STEPS[step_of[node], 0] != kind:
@@ -265,6 +264,15 @@ def _is_free(state, b, slabs, px, py, count, pose, here, work):
 
 
 @kernel
+def _only_forward(state, b):
+    """Whether all that is left of a manoeuvre goes forward."""
+    for k in range(state.at[b], state.steps[b]):
+        if state.kinds[b, k] <= 0:
+            return False
+    return True
+
+
+@kernel
 def _follow(state, b, pose, here, limits):
     """The command along the manoeuvre of robot b, m/s and rad/s; its end drops it.
 
@@ -312,7 +320,7 @@ def _follow(state, b, pose, here, limits):
 
 @kernel
 def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origin, seen, origin,
-              cell, pose, limits, work, command):
+              cell, pose, limits, gain, work, command):
     """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
 
     Call once an observation, while the robot has a goal to get to. px, py: the obstacles in base,
@@ -324,16 +332,28 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
         if state.block_age[b, k] > BLOCK_TIME:
             state.blocked[b, k] = math.nan
     moved = math.hypot(pose[0] - state.anchor[b, 0], pose[1] - state.anchor[b, 1])
+    turned = abs(_wrap(pose[2] - state.anchor[b, 2]))
     state.still[b] += 1
     if moved > NEAR:
         state.anchor[b] = pose
+        state.farthest[b] = 0.0
         state.still[b] = 0
         state.banned[b] = False
+    elif turned > state.farthest[b] + TURNED:
+        state.farthest[b] = turned
+        state.still[b] = 0
+    value = _value(0.0, 0.0, pose, field, field_origin, cell)
+    state.stale[b] += 1
+    if value < state.least[b] - NEAR or value > state.value[b] + REPLANNED:
+        state.least[b] = value
+        state.stale[b] = 0
+    state.value[b] = value
     for m in range(movers.shape[0]):
         if (movers[m, 5] >= MOVER_CONFIDENCE
                 and math.hypot(movers[m, 0], movers[m, 1]) < CALM + movers[m, 4]):
             state.steps[b] = 0
             state.still[b] = 0
+            state.stale[b] = 0
             return False
     here = 0.0  # clearance in m; a manoeuvre begins slowly
     if state.steps[b] > 0:
@@ -348,9 +368,15 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
             state.steps[b] = 0
         elif not _is_free(state, b, slabs, px, py, count, pose, here, work):
             state.steps[b] = 0
+        elif gain > HANDOVER and here > CLOSE and _only_forward(state, b):
+            state.steps[b] = 0
+            state.still[b] = 0
+            state.least[b] = value
+            state.stale[b] = 0
+            return False
     if state.steps[b] == 0:
-        turned = abs(_wrap(pose[2] - state.anchor[b, 2])) > TURNED
-        if state.still[b] < (TURNING if turned else PATIENCE):
+        to_and_fro = state.stale[b] >= STALE and state.farthest[b] == 0.0
+        if state.still[b] < PATIENCE and not to_and_fro:
             return False
         state.at[b] = 0
         state.last[b] = pose
@@ -359,6 +385,8 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
         found = search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell, pose,
                        state.banned[b], work, state.poses[b], state.kinds[b], reached)
         state.still[b] = PATIENCE - RETRY
+        state.least[b] = value
+        state.stale[b] = STALE - RETRY if found == 0 else 0
         if found == 0:
             state.banned[b] = False
             _block(state, b, field, field_origin, cell, pose, reached)

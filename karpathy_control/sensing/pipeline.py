@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.contracts.config.sensor import SensorConfig
-from karpathy_control.contracts.geometry import to_frame
+from karpathy_control.contracts.geometry import behind_wheels, to_frame
 from karpathy_control.contracts.types import (
     NANOSECONDS,
     CameraModel,
@@ -139,7 +139,7 @@ class SensorPipeline:
         problem = health.check_odom(state)
         if problem is None:
             self._watch(state.stamp, self._inbox.odom.newest)
-            self._inbox.add_odom(state, received)
+            self._inbox.add_odom(behind_wheels(state, self._config.robot.creep), received)
         return self._report('odom', problem)
 
     def on_goal(self, goal: tuple[float, float] | None) -> None:

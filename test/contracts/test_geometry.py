@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from karpathy_control.contracts import geometry
-from karpathy_control.contracts.types import Pose2
+from karpathy_control.contracts.types import Pose2, State
 
 NUMBERS = st.floats(-50.0, 50.0)
 ANGLES = st.floats(-20.0, 20.0)
@@ -74,3 +74,18 @@ def test_convex_hull_has_the_corners_that_scipy_finds():
 def test_convex_hull_refuses_a_line():
     with pytest.raises(ValueError, match='three points'):
         geometry.convex_hull([(0, 0), (1, 1), (2, 2)])
+
+
+@given(NUMBERS, NUMBERS, ANGLES, st.floats(-3.0, 3.0), st.floats(0.0, 0.2))
+def test_behind_wheels_is_the_lag_of_a_first_order_base(x, y, yaw, v, creep):
+    """Wheels at steady v, a base whose speed closes in on theirs at (v - u) / creep: it ends up
+    creep * v behind, which in the robot's own frame is straight back."""
+    told = State(7, x, y, yaw, v, 0.3)
+    base = geometry.behind_wheels(told, creep)
+    back = geometry.to_frame([(base.x, base.y)], told.pose)[0]
+    lag, u, dt = 0.0, 0.0, 1e-2 * max(creep, 1e-3)
+    for _ in range(2000):  # 20 time constants
+        u += (v - u) * dt / max(creep, dt)
+        lag += (v - u) * dt
+    np.testing.assert_allclose(back, (-lag, 0.0), atol=1e-2 * creep * abs(v) + 2e-3 * creep + 1e-9)
+    assert (base.stamp, base.yaw, base.v, base.w) == (7, yaw, v, 0.3)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karpathy_control.contracts.layout import MOVERS, SCAN_BEAMS, scan_bearings
+from karpathy_control.perception import tracker as tr
 from karpathy_control.perception.segments import fit_arc
 from karpathy_control.perception.tracker import FORGET, Tracker
 
@@ -138,6 +139,26 @@ def test_what_stands_does_not_move(seed, v, w):
         return v / w * math.sin(w * t), v / w * (1.0 - math.cos(w * t)), w * t
 
     assert not len(follow(2.0, [], pose, posts, noise=0.01, seed=seed))
+
+
+def test_without_evidence_nothing_goes_on_moving():
+    """A segment of clutter may shift at 0.3 m/s for ever; each look leaves .85 of the evidence.
+
+    From 0.5 it is at .85^9 * 0.5 = .116 after nine looks and at .098, too little, after ten.
+    """
+    track = np.zeros(tr.COLUMNS)
+    track[[tr.ALIVE, tr.VX, tr.PP, tr.VV]] = 1.0, 0.3, 1e-4, 1e-4
+    track[[tr.LOOKS, tr.EVIDENCE, tr.MOVES]] = 20.0, 0.5, 1.0
+    moves = []
+    for k in range(1, 12):
+        track[tr.X] = 0.3 * STEP * k
+        tr._update(track, 0.3 * STEP * k, 0.0, 0.02, 0.2, True, 0.0, STEP * k)
+        moves.append(track[tr.MOVES])
+    assert moves == [1.0] * 9 + [0.0] * 2
+    for k in range(12, 15):  # new points again: 0.4 of them are needed, and no more looks
+        track[tr.X] = 0.3 * STEP * k
+        tr._update(track, 0.3 * STEP * k, 0.0, 0.02, 0.2, True, 0.3, STEP * k)
+    assert track[tr.MOVES] == 1.0
 
 
 def test_a_wall_behind_a_passer_by_stays():

@@ -14,6 +14,7 @@ from karpathy_control.policy.stepping import STEP
 CONFIG = PolicyConfig()
 SLABS = f.slabs_of(CONFIG.robot.polygon)
 NOBODY = np.zeros((0, 6))
+SEEN, SEEN_FROM = np.ones((96, 96), np.uint8), np.full(2, -48)  # all about the robot
 LIMITS = np.array([1.2, 0.3, 2.0, 2.0, 2.5, 6.0, f.REACTION])
 
 
@@ -50,15 +51,15 @@ def test_contact_of_a_triangle_agrees_with_half_planes():
             assert (clearance(point[None], 0.0, 0.0, 0.0, slabs) < 0.0) == (depth > 0.0)
 
 
-def roll(v, w, velocity, points, start=10.0, applied=None, limits=LIMITS):
+def roll(v, w, velocity, points, start=10.0, applied=None, limits=LIMITS, seen=SEEN):
     px = np.zeros(f.POINTS, np.float32)
     py, work = px.copy(), np.zeros(f.POINTS, np.int32)
     px[:len(points)], py[:len(points)] = points[:, 0], points[:, 1]
     result = np.zeros(f.RESULTS)
     f.roll_out(v, w, np.array(velocity), np.array(applied or velocity), limits, SLABS,
                CONFIG.robot.circumscribed_radius, px, py, len(points), start,
-               (100.0, 0.0), 0.2, np.zeros((32, 32), np.float32), np.zeros(2, np.int64), 0.1,
-               np.zeros(3), work, result)
+               (100.0, 0.0), 0.2, np.zeros((32, 32), np.float32), np.zeros(2, np.int64), seen,
+               SEEN_FROM, 0.1, np.zeros(3), work, result)
     return result
 
 
@@ -78,6 +79,21 @@ def test_roll_out_accelerates_after_the_delay():
     assert result[f.R_X] == pytest.approx(0.36 + 0.6, abs=1e-9)
 
 
+def test_backwards_it_ends_where_nobody_has_looked():
+    """Columns up to 0.5 m behind are seen; the rear of the disc gets to the last step before."""
+    seen = SEEN.copy()
+    seen[:, 48:-5] = 0  # a torus: column -1 is the last
+    radius = CONFIG.robot.circumscribed_radius
+    result = roll(-0.3, 0.0, (-0.3, 0.0), np.zeros((0, 2)), seen=seen)
+    steps = math.floor((0.5 - radius) / (0.3 * STEP) + 1e-9)
+    assert steps < f.STEPS and result[f.R_X] == pytest.approx(-0.3 * STEP * steps)
+    assert result[f.R_OK] == 1.0 and result[f.R_CONTACT] == np.inf  # the gate stops it in time
+    whole = roll(-0.3, 0.0, (-0.3, 0.0), np.zeros((0, 2)))
+    assert whole[f.R_X] == pytest.approx(-0.3 * STEP * f.STEPS)
+    ahead = roll(0.3, 0.0, (0.3, 0.0), np.zeros((0, 2)), seen=np.zeros_like(SEEN))
+    assert ahead[f.R_X] == pytest.approx(0.3 * STEP * f.STEPS)  # there the sensors will see
+
+
 @pytest.mark.parametrize('best', [0.4, 1.0, -0.7])
 def test_a_turn_on_the_spot_ends_at_the_best_heading(best):
     """A field that falls along `best`: at 2 rad/s some step of 0.2 rad is the nearest to it."""
@@ -88,7 +104,8 @@ def test_a_turn_on_the_spot_ends_at_the_best_heading(best):
     f.roll_out(0.0, turn, np.array((0.0, turn)), np.array((0.0, turn)), LIMITS, SLABS,
                CONFIG.robot.circumscribed_radius, np.zeros(f.POINTS, np.float32),
                np.zeros(f.POINTS, np.float32), 0, 10.0, (100.0, 0.0), 0.2, field,
-               np.full(2, -16), 0.1, np.zeros(3), np.zeros(f.POINTS, np.int32), result)
+               np.full(2, -16), SEEN, SEEN_FROM, 0.1, np.zeros(3), np.zeros(f.POINTS, np.int32),
+               result)
     assert abs(result[f.R_YAW] - best) <= 0.1 + 1e-6
     assert result[f.R_NOSE] == pytest.approx(-f.NOSE * math.cos(result[f.R_YAW] - best), abs=1e-3)
 

@@ -56,11 +56,11 @@ class Place:
                          self.reached)
         return poses[:count], kinds[:count]
 
-    def step(self, movers=NOBODY):
+    def step(self, movers=NOBODY, gain=0.0):
         command = np.zeros(2, np.float32)
         active = m.manoeuvre(self.state, 0, SLABS, RADIUS, *self.in_base(), movers, self.field,
                              self.origin, self.seen, self.origin, CELL, self.pose, LIMITS,
-                             self.work, command)
+                             gain, self.work, command)
         return active, command.tolist()
 
     def move(self, command, dt=0.05):
@@ -161,17 +161,77 @@ def test_where_everything_is_refused_it_begins_anew():
     assert any(command[0] < 0.0 for _, command in after)
 
 
-def test_to_turn_is_to_get_on_for_a_while():
+def turned_on(place, angle):
+    """One observation after the robot has turned to `angle` from where it last got on."""
+    place.pose[2] = angle
+    return place.step()[0]
+
+
+def test_to_turn_on_is_to_get_on():
+    """0.21 rad in an observation at most, so 15 of them to turn about; then it has stood."""
     place = Place([], (-3.0, 0.0))
-    place.pose[2] = 1.01 * m.TURNED
-    assert [place.step()[0] for _ in range(m.TURNING - 1)] == [False] * (m.TURNING - 1)
+    place.state.least[0] = place.state.value[0] = 3.0
+    angles = np.arange(1, 15) * 1.05 * m.TURNED
+    assert not any(turned_on(place, angle) for angle in angles)
+    assert [place.step()[0] for _ in range(m.PATIENCE - 1)] == [False] * (m.PATIENCE - 1)
     assert place.step()[0]
+
+
+def test_to_turn_to_and_fro_is_to_stand():
     place = Place([], (-3.0, 0.0))
+    place.state.least[0] = place.state.value[0] = 3.0
+    assert not turned_on(place, 1.05 * m.TURNED)
+    # The same heading, as odometry may tell it, is no farther.
+    active = [turned_on(place, side * 1.05 * m.TURNED - 2.0 * math.pi * (side < 0))
+              for side in (1, -1) * m.PATIENCE][:m.PATIENCE]
+    assert active == [False] * (m.PATIENCE - 1) + [True]
+
+
+def test_to_drive_to_and_fro_is_not_to_get_on():
+    """0.2 m on and 0.2 m back: never so long in one place, but no nearer to the goal either."""
+    place = Place([], (3.0, 0.0))
+    place.step()  # where it is: 3 m to go
+    active = []
+    for k in range(m.STALE):
+        place.pose[0] = 0.0 if k % 2 else -0.2
+        active.append(place.step()[0])
+    assert active == [False] * (m.STALE - 1) + [True]
+    place = Place([], (3.0, 0.0))
+    place.step()
+    for _ in range(2 * m.STALE):  # 2 cm nearer each time is
+        place.pose[0] += 0.02
+        assert not place.step()[0]
+
+
+def test_another_way_that_is_longer_gets_its_time():
+    place = Place([], (3.0, 0.0))
+    place.step()
+    active = []
+    for k in range(2 * m.STALE):
+        place.pose[0] = 0.0 if k % 2 else -0.2
+        if k == m.STALE - 2:
+            place.field += 1.1 * m.REPLANNED  # seen at -0.2, and the least at 0, one later
+        active.append(place.step()[0])
+    assert active == [False] * (2 * m.STALE - 1) + [True]
+
+
+@pytest.mark.parametrize(('gain', 'shut', 'active'), [
+    (1.1 * m.HANDOVER, False, False), (0.9 * m.HANDOVER, False, True),
+    (1.1 * m.HANDOVER, True, True)])
+def test_where_a_command_wins_as_much_it_takes_over(gain, shut, active):
+    """Beside a wall at CLOSE or nearer the manoeuvre goes on, whatever a command promises."""
+    half = 0.208 + (0.5 if shut else 1.5) * m.CLOSE
+    place = Place(line((-0.5, half), (1.5, half)), (3.0, 0.0))
     place.state.still[0] = m.PATIENCE
-    place.pose[2] = 1.01 * m.TURNED - 2.0 * math.pi  # the same heading, as odometry may tell it
-    assert not place.step()[0]
-    place.pose[2] = 0.99 * m.TURNED
+    assert place.step()[0] and (place.state.kinds[0, :place.state.steps[0]] == 1).all()
+    assert place.step(gain=gain)[0] == active and (place.state.steps[0] > 0) == active
+
+
+def test_a_manoeuvre_that_still_backs_is_not_cut_short():
+    place = Place(SLOT, (-3.0, 0.0))
+    place.state.still[0] = m.PATIENCE
     assert place.step()[0]
+    assert place.step(gain=10.0)[0]
 
 
 def test_what_comes_into_the_way_ends_it():
