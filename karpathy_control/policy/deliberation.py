@@ -274,8 +274,9 @@ class Deliberation:
                       # the gate keeps this much more room, so what does not is no proposal
                       f.REACTION + robot.fault_budget]))
         memory = config.memory
-        self._rule = (memory.cell, max(robot.inscribed_radius, 0.02), max(memory.clearance, 1e-3),
-                      memory.clearance_weight, memory.unknown_weight)
+        # Where the gate would let nothing pass, no way is planned.
+        self._rule = (memory.cell, max(robot.inscribed_radius, 0.02) + f.MARGIN,
+                      max(memory.clearance, 1e-3), memory.clearance_weight, memory.unknown_weight)
 
     def reset(self, index: ArrayLike | None = None) -> None:
         """Forget everything, of all robots or of those in `index` (indices or a mask)."""

@@ -38,9 +38,10 @@ class RobotConfig:
                                     minimum=0.1, maximum=20.0)
     deceleration: float = parameter(2.5, 'braking that the base reaches for certain (measured)',
                                     unit='m/s^2', minimum=0.1, maximum=20.0)
-    creep: float = parameter(0.0, 'how much later than its wheels the base slows: tyres creep '
-                             'while they brake (measured: karpathy-control calibrate)', unit='s',
-                             minimum=0.0, maximum=0.2)
+    creep: float = parameter(0.0, 'how much later than its wheels the base follows: tyres creep. '
+                             'It stops so much later, and at v it is v times this behind what '
+                             'odometry says (measured: karpathy-control calibrate, measure)',
+                             unit='s', minimum=0.0, maximum=0.2)
     turn_acceleration: float = parameter(6.0, 'turning acceleration limit', unit='rad/s^2',
                                          minimum=0.1, maximum=25.0)
     jerk: float = parameter(20.0, 'limit on the change of acceleration; never delays braking',
