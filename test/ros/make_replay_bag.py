@@ -2,7 +2,8 @@
 
     python test/ros/make_replay_bag.py FOLDER
 
-To be made again where a change of sensing, perception or policy is meant, or weights are new.
+To be made again where a change of sensing, perception or policy is meant, or weights are new; and
+once more where the second that is cut out holds no plan that matters, which its test says.
 """
 
 import os
