@@ -1,17 +1,15 @@
-"""Manoeuvres: a search over poses for where single commands do not get on.
+"""Manoeuvres: sequences of steps for where single commands do not get on.
 
 The fan looks one command ahead, so in a gap hardly wider than the robot it may find nothing better
 than to turn to one side and back again, and where the gate refuses its best it would ask for ever.
-A robot that has stood for a while therefore searches a sequence of short arcs, backward steps and
-turns on the spot (hybrid-state A*, Dolgov et al., International Journal of Robotics Research 29,
-2010) that gains GAIN metres of cost-to-go, and follows it slowly. Where there is none, the way
-that the cost-to-go had found is too narrow for a footprint, and is blocked for the planner. The
-gate stays the judge of every command.
+A robot that has stood for a while, or driven to and fro, therefore searches a sequence of steps
+that gains GAIN metres of cost-to-go (pose_search), and follows it slowly, until a single command
+wins as much. Where there is none, the way that the cost-to-go had found is too narrow for a
+footprint, and is blocked for the planner. The gate stays the judge of every command.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import NamedTuple
 
@@ -19,11 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karpathy_control.mapping.jit import kernel
-from karpathy_control.policy.cost_to_go import LETHAL, descend, value_at
-from karpathy_control.policy.fan import cells_of, footprint_clearance, known
+from karpathy_control.policy.cost_to_go import LETHAL, descend
+from karpathy_control.policy.fan import footprint_clearance
 from karpathy_control.policy.memory import MOVER_CONFIDENCE
+from karpathy_control.policy.pose_search import (
+    BIN,
+    CLOSE,
+    KEEP,
+    LONGEST,
+    REACH,
+    SIDE,
+    STRIDE,
+    search,
+    value_in_base,
+    wrap,
+)
 
-LONGEST = 64  # steps of a manoeuvre
 PATIENCE = 15  # observations that a robot has not got on before it searches
 RETRY = 10  # observations from a search without result to the next
 STALLED = 12  # observations without motion after which a manoeuvre counts as refused
@@ -32,21 +41,6 @@ TURNED = 0.2  # rad: unless it turns on, by so much farther than before, as to a
 STALE = 30  # observations without a new least cost-to-go: it moves, but to and fro
 REPLANNED = 0.5  # m: a cost-to-go that rises by more at once is that of another way
 CALM = 1.5  # m: with something moving nearer than this, to stand is no sign of being stuck
-
-GAIN = 0.8  # m of cost-to-go that a manoeuvre must win
-KEEP = 0.055  # m from the footprint: the gate's margin, and what following is off
-STRIDE = 0.1  # m, one step forward or back
-REACH = 1.5  # m to each side of the robot that are searched
-BIN, BINS = 0.05, 32  # m, and headings: poses in the same cell count as one
-SIDE = round(2.0 * REACH / BIN)  # cells along each side of what is searched
-EXPANSIONS = 8000
-CLOSE = 0.15  # m: a clearance below this costs
-CLOSE_COST, CHANGE_COST = 1.0, 0.08  # m of path a metre at clearance 0; m a change of direction
-# direction of motion (0: on the spot), change of heading in rad, cost in m of path
-STEPS = np.array([
-    (1.0, 0.0, 0.1), (1.0, 0.15, 0.105), (1.0, -0.15, 0.105), (1.0, 0.35, 0.11),
-    (1.0, -0.35, 0.11), (0.0, 0.2, 0.06), (0.0, -0.2, 0.06), (-1.0, 0.0, 0.2), (-1.0, 0.25, 0.21),
-    (-1.0, -0.25, 0.21)])
 
 SPEED = 0.5  # m/s at a clearance of CLOSE or less
 FASTER = 5.0  # m/s more a metre of clearance beyond that
@@ -86,9 +80,8 @@ def make_manoeuvre(batch: int) -> Manoeuvre:
         np.zeros((batch, LONGEST, 3)), np.zeros((batch, LONGEST), np.int64),
         np.zeros(batch, np.int64), np.zeros(batch, np.int64), np.zeros((batch, 3)),
         np.zeros(batch), np.zeros(batch, np.int64), np.zeros((batch, 3)),
-        np.zeros(batch, np.int64),
-        np.zeros((batch, 3), np.bool_), np.zeros(batch), np.zeros(batch),
-        np.zeros(batch, np.int64), np.full((batch, BLOCKS, 2), np.nan),
+        np.zeros(batch, np.int64), np.zeros((batch, 3), np.bool_), np.zeros(batch),
+        np.zeros(batch), np.zeros(batch, np.int64), np.full((batch, BLOCKS, 2), np.nan),
         np.zeros(batch, np.int64), np.zeros((batch, BLOCKS), np.int64))
 
 
@@ -118,99 +111,6 @@ def block_cells(blocked, origin, cell, factor):
 
 
 @kernel
-def _wrap(angle):
-    """The angle in [-pi, pi), rad."""
-    return (angle + math.pi) % (2.0 * math.pi) - math.pi
-
-
-@kernel
-def _bin(x, y, yaw):
-    """Number of the cell of poses that one in base lies in, or -1 out of reach."""
-    i = math.floor((x + REACH) / BIN)
-    j = math.floor((y + REACH) / BIN)
-    if i < 0 or j < 0 or i >= SIDE or j >= SIDE:
-        return -1
-    h = math.floor(_wrap(yaw) / (2.0 * math.pi) * BINS + 0.5) % BINS
-    return (h * SIDE + j) * SIDE + i
-
-
-@kernel
-def _value(x, y, pose, field, field_origin, cell):
-    """Cost-to-go at a point in base, m."""
-    gx, gy = cells_of(x, y, pose, field_origin, cell)
-    return value_at(field, cell, gx, gy)
-
-
-@kernel
-def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell, pose, banned,
-           work, poses, kinds, reached):
-    """Find a manoeuvre from the robot's pose; returns its steps, 0 where there is none.
-
-    Fills poses (LONGEST, 3), in base, kinds (LONGEST,), and in `reached` (SIDE, SIDE) the places
-    that some sequence of steps gets to. px, py: obstacles in base, of which `count` are valid.
-    Nothing comes nearer than KEEP, or than it is already. Backward steps end in space that was
-    seen.
-    """
-    nodes = BINS * SIDE * SIDE
-    best = np.full(nodes, np.inf, np.float32)
-    parent = np.full(nodes, -1, np.int32)
-    step_of = np.zeros(nodes, np.int8)
-    place = np.zeros((nodes, 3), np.float32)
-    room = np.zeros(nodes, np.float32)
-    done = np.zeros(nodes, np.bool_)
-    start = _bin(0.0, 0.0, 0.0)
-    first = _value(0.0, 0.0, pose, field, field_origin, cell)
-    best[start] = 0.0
-    room[start] = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
-    queue = [(np.float32(first), start)]
-    for _ in range(EXPANSIONS):
-        if len(queue) == 0:
-            return 0
-        _, node = heapq.heappop(queue)
-        if done[node]:
-            continue
-        done[node] = True
-        reached[node // SIDE % SIDE, node % SIDE] = True
-        x, y, yaw = place[node]
-        if _value(x, y, pose, field, field_origin, cell) <= max(first - GAIN, 0.1):
-            return _unwind(node, parent, step_of, place, poses, kinds)
-        for k in range(STEPS.shape[0]):
-            kind = int(STEPS[k, 0])
-            if banned[kind + 1]:
-                continue
-            clear = room[node]
-            least = CLOSE
-            for half in range(1, 3):
-                turned = yaw + 0.5 * half * STEPS[k, 1]
-                chord = yaw + 0.25 * half * STEPS[k, 1]
-                to_x = x + 0.5 * half * STRIDE * kind * math.cos(chord)
-                to_y = y + 0.5 * half * STRIDE * kind * math.sin(chord)
-                clear = footprint_clearance(slabs, px, py, count, to_x, to_y, math.cos(turned),
-                                            math.sin(turned), work)
-                least = min(least, clear)
-            if least < min(KEEP, room[node]):
-                continue
-            to = _bin(to_x, to_y, turned)
-            if to < 0 or done[to]:
-                continue
-            if kind < 0 and not known(to_x - radius * math.cos(turned),
-                                      to_y - radius * math.sin(turned), pose, seen, origin, cell):
-                continue
-            cost = best[node] + STEPS[k, 2] + CLOSE_COST * STEPS[k, 2] * (1.0 - least / CLOSE)
-            if parent[node] >= 0 and STEPS[step_of[node], 0] != kind:
-                cost += CHANGE_COST
-            if cost < best[to]:
-                best[to] = cost
-                parent[to] = node
-                step_of[to] = k
-                place[to] = (to_x, to_y, turned)
-                room[to] = clear
-                heapq.heappush(queue, (np.float32(
-                    cost + _value(to_x, to_y, pose, field, field_origin, cell)), to))
-    return 0
-
-
-@kernel
 def _block(state, b, field, field_origin, cell, pose, reached):
     """Block the first place of the planner's way that the search did not get to."""
     way = np.empty((2 * SIDE, 2))
@@ -227,23 +127,6 @@ def _block(state, b, field, field_origin, cell, pose, reached):
             state.block_age[b, state.blocks[b] % BLOCKS] = 0
             state.blocks[b] += 1
             return
-
-
-@kernel
-def _unwind(node, parent, step_of, place, poses, kinds):
-    """The steps that lead to a node, from the first on; returns how many, LONGEST at most."""
-    count = 0
-    k = node
-    while parent[k] >= 0:
-        count += 1
-        k = parent[k]
-    k = node
-    for i in range(count - 1, -1, -1):
-        if i < poses.shape[0]:
-            poses[i] = place[k]
-            kinds[i] = int(STEPS[step_of[k], 0])
-        k = parent[k]
-    return min(count, poses.shape[0])
 
 
 @kernel
@@ -284,7 +167,7 @@ def _follow(state, b, pose, here, limits):
         kind = state.kinds[b, k]
         dx = state.poses[b, k, 0] - pose[0]
         dy = state.poses[b, k, 1] - pose[1]
-        off = _wrap(state.poses[b, k, 2] - pose[2])
+        off = wrap(state.poses[b, k, 2] - pose[2])
         if kind == 0:
             if abs(off) > AT_HEADING:
                 break
@@ -302,7 +185,7 @@ def _follow(state, b, pose, here, limits):
         last += 1
         left += STRIDE
     if kind == 0:
-        off = _wrap(state.poses[b, last, 2] - pose[2])
+        off = wrap(state.poses[b, last, 2] - pose[2])
         turn = min(TURN, limits[2], math.sqrt(limits[5] * abs(off)))
         return 0.0, math.copysign(turn, off)
     aim = min(first + int(LOOK / STRIDE), last)
@@ -319,20 +202,10 @@ def _follow(state, b, pose, here, limits):
 
 
 @kernel
-def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origin, seen, origin,
-              cell, pose, limits, gain, work, command):
-    """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
-
-    Call once an observation, while the robot has a goal to get to. px, py: the obstacles in base,
-    m, of which `count` are valid; movers (m, 6), field (n, n) m and seen (n, n): of this robot, as
-    in `Deliberation`; pose: x y yaw in odom; limits, slabs and radius: as for `roll_out`.
-    """
-    for k in range(BLOCKS):
-        state.block_age[b, k] += 1
-        if state.block_age[b, k] > BLOCK_TIME:
-            state.blocked[b, k] = math.nan
+def _watch(state, b, pose, value):
+    """Count for how long robot b has not got on, with `value` m of cost-to-go left."""
     moved = math.hypot(pose[0] - state.anchor[b, 0], pose[1] - state.anchor[b, 1])
-    turned = abs(_wrap(pose[2] - state.anchor[b, 2]))
+    turned = abs(wrap(pose[2] - state.anchor[b, 2]))
     state.still[b] += 1
     if moved > NEAR:
         state.anchor[b] = pose
@@ -342,12 +215,29 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
     elif turned > state.farthest[b] + TURNED:
         state.farthest[b] = turned
         state.still[b] = 0
-    value = _value(0.0, 0.0, pose, field, field_origin, cell)
     state.stale[b] += 1
     if value < state.least[b] - NEAR or value > state.value[b] + REPLANNED:
         state.least[b] = value
         state.stale[b] = 0
     state.value[b] = value
+
+
+@kernel
+def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origin, seen, origin,
+              cell, pose, limits, gain, work, command):
+    """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
+
+    Call once an observation, while the robot has a goal to get to. px, py: the obstacles in base,
+    m, of which `count` are valid; movers (m, 6), field (n, n) m and seen (n, n): of this robot, as
+    in `Deliberation`; pose: x y yaw in odom; limits, slabs and radius: as for `roll_out`; gain: m
+    of cost-to-go that the best single command would win by driving on.
+    """
+    for k in range(BLOCKS):
+        state.block_age[b, k] += 1
+        if state.block_age[b, k] > BLOCK_TIME:
+            state.blocked[b, k] = math.nan
+    value = value_in_base(0.0, 0.0, pose, field, field_origin, cell)
+    _watch(state, b, pose, value)
     for m in range(movers.shape[0]):
         if (movers[m, 5] >= MOVER_CONFIDENCE
                 and math.hypot(movers[m, 0], movers[m, 1]) < CALM + movers[m, 4]):
@@ -359,7 +249,7 @@ def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origi
     if state.steps[b] > 0:
         here = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
         if (math.hypot(pose[0] - state.last[b, 0], pose[1] - state.last[b, 1]) > 0.02
-                or abs(_wrap(pose[2] - state.last[b, 2])) > 0.05):
+                or abs(wrap(pose[2] - state.last[b, 2])) > 0.05):
             state.last[b] = pose
             state.stalled[b] = 0
         state.stalled[b] += 1

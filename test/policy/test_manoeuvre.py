@@ -10,6 +10,7 @@ from shapely.geometry import MultiPoint, Polygon
 
 from karpathy_control.contracts.config import PolicyConfig
 from karpathy_control.policy import manoeuvre as m
+from karpathy_control.policy import pose_search as ps
 from karpathy_control.policy.cost_to_go import LETHAL
 from karpathy_control.policy.fan import POINTS, REACTION, footprint_clearance, slabs_of
 
@@ -49,9 +50,9 @@ class Place:
         return px, py, len(d)
 
     def search(self, banned=(False, False, False)):
-        poses, kinds = np.zeros((m.LONGEST, 3)), np.zeros(m.LONGEST, np.int64)
-        self.reached = np.zeros((m.SIDE, m.SIDE), np.bool_)
-        count = m.search(SLABS, RADIUS, *self.in_base(), self.field, self.origin, self.seen,
+        poses, kinds = np.zeros((ps.LONGEST, 3)), np.zeros(ps.LONGEST, np.int64)
+        self.reached = np.zeros((ps.SIDE, ps.SIDE), np.bool_)
+        count = ps.search(SLABS, RADIUS, *self.in_base(), self.field, self.origin, self.seen,
                          self.origin, CELL, self.pose, np.array(banned), self.work, poses, kinds,
                          self.reached)
         return poses[:count], kinds[:count]
@@ -89,18 +90,18 @@ def test_out_of_a_slot_it_backs_and_every_pose_is_free(goal):
     assert kinds[0] == -1 and len(poses) > 4
     last = np.zeros(3)
     for pose, kind in zip(poses, kinds, strict=True):
-        assert of_body(*pose).distance(world) > m.KEEP - 1e-3  # slabs look at 0.1 mm
+        assert of_body(*pose).distance(world) > ps.KEEP - 1e-3  # slabs look at 0.1 mm
         step = pose[:2] - last[:2]
         heading = 0.5 * (pose[2] + last[2])
         along = step @ (math.cos(heading), math.sin(heading))
         aside = step @ (-math.sin(heading), math.cos(heading))
-        assert along == pytest.approx(m.STRIDE * kind, abs=1e-3) and abs(aside) < 1e-3
+        assert along == pytest.approx(ps.STRIDE * kind, abs=1e-3) and abs(aside) < 1e-3
         assert (kind, round(abs(pose[2] - last[2]), 3)) in {
-            (int(k), round(abs(turn), 3)) for k, turn, _ in m.STEPS}
+            (int(k), round(abs(turn), 3)) for k, turn, _ in ps.STEPS}
         last = pose
     gained = math.hypot(*goal) - math.hypot(*(poses[-1, :2] - goal))
-    assert gained > m.GAIN - 0.02  # the field is read between its cells
-    assert gained - m.STRIDE < m.GAIN + 0.02  # and no step too many
+    assert gained > ps.GAIN - 0.02  # the field is read between its cells
+    assert gained - ps.STRIDE < ps.GAIN + 0.02  # and no step too many
 
 
 def test_no_way_backwards_into_what_was_never_seen():
@@ -132,9 +133,9 @@ def test_following_leads_out(yaw):
     assert active and command[0] < -0.04
     while active:
         place.move(command)
-        assert place.clearance() > m.KEEP - 0.02
+        assert place.clearance() > ps.KEEP - 0.02
         active, command = place.step()
-    assert math.hypot(*place.pose[:2]) > m.GAIN - 0.1 and place.state.steps[0] == 0
+    assert math.hypot(*place.pose[:2]) > ps.GAIN - 0.1 and place.state.steps[0] == 0
 
 
 def test_a_step_that_is_refused_is_tried_another_way():
@@ -220,7 +221,7 @@ def test_another_way_that_is_longer_gets_its_time():
     (1.1 * m.HANDOVER, True, True)])
 def test_where_a_command_wins_as_much_it_takes_over(gain, shut, active):
     """Beside a wall at CLOSE or nearer the manoeuvre goes on, whatever a command promises."""
-    half = 0.208 + (0.5 if shut else 1.5) * m.CLOSE
+    half = 0.208 + (0.5 if shut else 1.5) * ps.CLOSE
     place = Place(line((-0.5, half), (1.5, half)), (3.0, 0.0))
     place.state.still[0] = m.PATIENCE
     assert place.step()[0] and (place.state.kinds[0, :place.state.steps[0]] == 1).all()
@@ -263,7 +264,7 @@ def test_where_there_is_no_way_the_first_place_out_of_reach_is_blocked():
     assert np.isnan(place.state.blocked[0, 1:]).all()
     # base gets 0.5 - 0.229 - 0.055 = 0.216 m back, and what is beside a place that was reached is
     # not blocked: one bin more, and one cell of the way
-    assert -0.216 - m.BIN - CELL - 0.05 < x < -0.216 and abs(y) < 0.15
+    assert -0.216 - ps.BIN - CELL - 0.05 < x < -0.216 and abs(y) < 0.15
     factor = np.ones((SIZE, SIZE), np.float32)
     m.block_cells(place.state.blocked[0], place.origin, CELL, factor)
     rows, columns = np.indices(factor.shape)
