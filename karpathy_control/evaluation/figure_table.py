@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -118,6 +119,10 @@ def _barn_mujoco(r: Result) -> str:
 
 def _barn_met(r: Result) -> bool:
     return r['success'] >= 0.995 and r['score'] >= 0.495 and r['times_physical_limit'] <= 1.2
+
+
+def _at_least(share: float, r: Result) -> bool:
+    return r['success'] >= share
 
 
 def _dynabarn_met(r: Result) -> bool:
@@ -298,11 +303,20 @@ MEASUREMENTS: tuple[Measurement, ...] = (
         f'guidance --episodes 35 --seed 1 --sim lidar.beams={beams} --sim lidar.fov={fov} '
         '--run {run}', (Row(
             f'lidar_{beams}', f'a lidar of {beams} beams over {degrees} degrees, worlds where '
-            'nothing moves, MuJoCo', _legs, '.99', lambda r: r['success'] >= 0.99),),
+            'nothing moves, MuJoCo', _legs, '.99', partial(_at_least, 0.99)),),
         {'--episodes': '7'})
       for beams, fov, degrees in ((720, 4.71239, 270), (1080, 4.71239, 270),
                                   (360, 3.14159, 180), (247, 4.18879, 240),
                                   (90, 6.2831853, 360))),
+    *(Measurement(
+        f'without_{name}', 'karpathy-control evaluate --suite static --world mujoco --policy '
+        f'guidance --episodes 100 --seed 1 --workers 2 --sim {name}.enabled=false {more}'
+        '--run {run}', (Row(
+            f'without_{name}', f'no {what}, worlds where nothing moves, MuJoCo', _legs,
+            plain(aim, 2), partial(_at_least, aim)),), {'--episodes': '7'})
+      for name, more, what, aim in (
+          ('camera', '', 'camera', 0.98), ('imu', '', 'IMU', 0.98),
+          ('lidar', '--set max_speed=0.5 ', 'lidar, 0.5 m/s', 0.80))),
     Measurement('barn', BARN, (Row(
         'barn', 'public BARN worlds that were not locked, own batched simulator, 2 m/s',
         _barn_batched),), {'--episodes': '20'}),
