@@ -77,6 +77,24 @@ def test_without_it_the_state_is_extrapolated_at_the_deadline(pipe):
     assert pipe.counts['without_scan'] == 1
 
 
+def test_the_state_is_where_the_base_is_and_not_its_wheels(pipe):
+    """45 ms at 2 m/s: 9 cm behind; a wall 3 m from the lidar stays 3 m from it."""
+    pipe.configure(from_mapping(SensorConfig, {'robot.creep': 0.045}))
+    pipe.on_scan(scan(100), 100 * MS)
+    pipe.on_odom(odom(100, 1.0, 2.0), 100 * MS)
+    pipe.on_image(image(100), 101 * MS)
+    (got,) = pipe.release(101 * MS, 101 * MS)
+    assert got.state.x == pytest.approx(0.91) and got.state.v == 2.0
+    plain = SensorPipeline(SensorConfig())
+    plain.on_camera_model(virtual_model())
+    plain.on_scan(scan(100), 100 * MS)
+    plain.on_odom(odom(100, 1.0, 2.0), 100 * MS)
+    plain.on_image(image(100), 101 * MS)
+    (other,) = plain.release(101 * MS, 101 * MS)
+    assert other.state.x == 1.0
+    np.testing.assert_array_equal(got.scan.ranges, other.scan.ranges)
+
+
 def test_odometry_that_cannot_come_in_time_is_not_waited_for(pipe):
     """Odometry every 20 ms: after the one of 40 ms the next comes at 60, not before 50 + 5."""
     for ms in (0, 20, 40):
