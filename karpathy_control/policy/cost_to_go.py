@@ -2,7 +2,7 @@
 
 Values are in metres of free path. The price of a step is its length times the mean factor of the
 two cells; the factor is 1 in the open, more near obstacles and in cells nobody saw, and LETHAL
-where the base origin is nearer to an obstacle than the inscribed radius: finite, so that a robot
+where the base origin is too near to an obstacle for any heading: finite, so that a robot
 that finds itself there is led out. Every step costs at least one cell, so with buckets one cell
 wide nothing in the lowest bucket can be improved any more, and the order inside it is free
 (Dial's algorithm with real weights).
@@ -19,19 +19,22 @@ from karpathy_control.mapping.rolling import global_index
 from karpathy_control.policy.memory import SUB, fraction_x, fraction_y
 
 LETHAL = 200.0  # factor of a cell where the robot cannot be
-TIGHT = 4.0  # added to the factor just inside the inscribed radius, where the grid is in doubt
-DOUBT = 0.3  # cells: how far inside the inscribed radius a centre may lie without being lethal
+TIGHT = 4.0  # added to the factor just inside that distance, where the grid is in doubt
+DOUBT = 0.3  # cells: how far inside it a centre may lie without being lethal
 FINE = 4 * SUB  # parts of a cell in which points and cell centres are whole numbers
 BUCKETS = 4096  # circular; spans the dearest step and the spread of the seeds, in cells
 FAR = np.float32(1e6)  # m, a cell that was not reached
 
 
 @kernel
-def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, clearance_weight,
+def cell_factors(lidar, camera, seen, origin, cell, least, clearance, clearance_weight,
                  unknown_weight, factor):
-    """Cost factors of the window, unrolled from the torus. Shape: factor (n, n), row = y."""
+    """Cost factors of the window, unrolled from the torus. Shape: factor (n, n), row = y.
+
+    least: m that the base origin must keep from every obstacle, its inscribed radius or more.
+    """
     n = lidar.shape[0]
-    reach = math.ceil((inscribed + clearance) / cell) + 1
+    reach = math.ceil((least + clearance) / cell) + 1
     # Squared distances in integers of 1 / FINE cell: exact for the raster of the points, and a
     # minimum that the compiler can vectorise.
     far = np.int32((reach * FINE) ** 2)
@@ -54,7 +57,7 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
                     for x in range(low, high):
                         dx = np.int32(ramp[x] - px)
                         square[y, x] = min(square[y, x], np.int32(dx * dx + dy2))
-    lethal = inscribed - DOUBT * cell
+    lethal = least - DOUBT * cell
     for gy in range(n):
         row = (origin[1] + gy) % n
         for gx in range(n):
@@ -65,10 +68,10 @@ def cell_factors(lidar, camera, seen, origin, cell, inscribed, clearance, cleara
                 if d < lethal:
                     f = LETHAL
                 else:
-                    if d < inscribed:
+                    if d < least:
                         f += TIGHT
-                    if d < inscribed + clearance:
-                        close = 1.0 - max(d - inscribed, 0.0) / clearance
+                    if d < least + clearance:
+                        close = 1.0 - max(d - least, 0.0) / clearance
                         f += clearance_weight * close * close
             if unseen and f < LETHAL:
                 f += unknown_weight

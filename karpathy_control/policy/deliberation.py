@@ -66,8 +66,8 @@ class Deliberation:
     """Memory, cost-to-go and features of `batch` robots.
 
     Poses are (x, y, yaw) in odom, scans in the observation layout about base (NaN: nobody
-    looked, +Inf: free). Moving entities, where known, are rows x, y, vx, vy (base), radius,
-    confidence, at most some per robot; confidence 0 marks an unused row.
+    looked, +Inf: free). Moving entities, where known, are rows of MOVER_FIELDS
+    (contracts.layout), at most some per robot; confidence 0 marks an unused row.
     """
 
     def __init__(self, config: PolicyConfig, batch: int = 1) -> None:

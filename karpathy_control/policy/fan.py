@@ -248,7 +248,8 @@ def roll_out(v_command, w_command, velocity, applied, limits, slabs, radius, px,
         c, s = math.cos(yaw), math.sin(yaw)
         if left < SOFT:  # otherwise nothing can have come nearer than SOFT
             left = footprint_clearance(slabs, px, py, count, x, y, c, s, work)
-        if mean_v < 0.0 and not known(x - radius * c, y - radius * s, pose, seen, origin, cell):
+        if v_command < 0.0 and mean_v < 0.0 and not known(
+                x - radius * c, y - radius * s, pose, seen, origin, cell):
             break
         if left < contact_at:
             contact = t

@@ -29,7 +29,6 @@ from karpathy_control.policy.pose_search import (
     SIDE,
     STRIDE,
     search,
-    value_in_base,
     wrap,
 )
 
@@ -224,19 +223,19 @@ def _watch(state, b, pose, value):
 
 @kernel
 def manoeuvre(state, b, slabs, radius, px, py, count, movers, field, field_origin, seen, origin,
-              cell, pose, limits, gain, work, command):
+              cell, pose, limits, value, gain, work, command):
     """Fill `command` (2,) m/s and rad/s where robot b manoeuvres; returns whether it does.
 
     Call once an observation, while the robot has a goal to get to. px, py: the obstacles in base,
-    m, of which `count` are valid; movers (m, 6), field (n, n) m and seen (n, n): of this robot, as
-    in `Deliberation`; pose: x y yaw in odom; limits, slabs and radius: as for `roll_out`; gain: m
-    of cost-to-go that the best single command would win by driving on.
+    m, of which `count` are valid; movers (m, MOVER_FIELDS), field (n, n) m and seen (n, n): of
+    this robot, as in `Deliberation`; pose: x y yaw in odom; limits, slabs and radius: as for
+    `roll_out`; value: m of cost-to-go here; gain: m of it that the best single command would win,
+    driving on.
     """
     for k in range(BLOCKS):
         state.block_age[b, k] += 1
         if state.block_age[b, k] > BLOCK_TIME:
             state.blocked[b, k] = math.nan
-    value = value_in_base(0.0, 0.0, pose, field, field_origin, cell)
     _watch(state, b, pose, value)
     for m in range(movers.shape[0]):
         if (movers[m, 5] >= MOVER_CONFIDENCE

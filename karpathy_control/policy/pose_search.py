@@ -51,7 +51,7 @@ def _bin(x, y, yaw):
 
 
 @kernel
-def value_in_base(x, y, pose, field, field_origin, cell):
+def _value(x, y, pose, field, field_origin, cell):
     """Cost-to-go at a point in base, m."""
     gx, gy = cells_of(x, y, pose, field_origin, cell)
     return value_at(field, cell, gx, gy)
@@ -75,7 +75,7 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
     room = np.zeros(nodes, np.float32)
     done = np.zeros(nodes, np.bool_)
     start = _bin(0.0, 0.0, 0.0)
-    first = value_in_base(0.0, 0.0, pose, field, field_origin, cell)
+    first = _value(0.0, 0.0, pose, field, field_origin, cell)
     best[start] = 0.0
     room[start] = footprint_clearance(slabs, px, py, count, 0.0, 0.0, 1.0, 0.0, work)
     queue = [(np.float32(first), start)]
@@ -88,7 +88,7 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
         done[node] = True
         reached[node // SIDE % SIDE, node % SIDE] = True
         x, y, yaw = place[node]
-        if value_in_base(x, y, pose, field, field_origin, cell) <= max(first - GAIN, 0.1):
+        if _value(x, y, pose, field, field_origin, cell) <= max(first - GAIN, 0.1):
             return _unwind(node, parent, step_of, place, poses, kinds)
         for k in range(STEPS.shape[0]):
             kind = int(STEPS[k, 0])
@@ -122,7 +122,7 @@ def search(slabs, radius, px, py, count, field, field_origin, seen, origin, cell
                 place[to] = (to_x, to_y, turned)
                 room[to] = clear
                 heapq.heappush(queue, (np.float32(
-                    cost + value_in_base(to_x, to_y, pose, field, field_origin, cell)), to))
+                    cost + _value(to_x, to_y, pose, field, field_origin, cell)), to))
     return 0
 
 

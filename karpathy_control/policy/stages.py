@@ -62,11 +62,11 @@ def _plan_one(b, layers, plan, blocked, rule, goal, pose):
     """
     if not (math.isfinite(goal[b, 0]) and math.isfinite(goal[b, 1])):
         return
-    cell, inscribed, clearance, clearance_weight, unknown_weight = rule
+    cell, least, clearance, clearance_weight, unknown_weight = rule
     origin = layers.origin[b]
     n = layers.lidar.shape[1]
     factor = np.empty((n, n), np.float32)
-    cell_factors(layers.lidar[b], layers.camera[b], layers.seen[b], origin, cell, inscribed,
+    cell_factors(layers.lidar[b], layers.camera[b], layers.seen[b], origin, cell, least,
                  clearance, clearance_weight, unknown_weight, factor)
     block_cells(blocked[b], origin, cell, factor)
     cost_to_go(factor, cell, goal[b, 0] / cell - origin[0], goal[b, 1] / cell - origin[1],
@@ -171,8 +171,8 @@ def _features_one(b, layers, plan, manoeuvres, body, fan, cell, tolerance, pose,
         gain = here - results[best, f.R_COST] if best >= 0 and results[best, f.R_V] > 0.0 else 0.0
         if distance > tolerance and not manoeuvre(
                 manoeuvres, b, body.slabs, body.radius, px, py, count, movers[b], plan.field[b],
-                plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], limits, gain,
-                work, base[b]) and best >= 0:
+                plan.origin[b], layers.seen[b], layers.origin[b], cell, pose[b], limits, here,
+                gain, work, base[b]) and best >= 0:
             chosen[b] = best
             base[b, 0] = results[best, f.R_V]
             base[b, 1] = results[best, f.R_W]

@@ -90,6 +90,10 @@ def test_backwards_it_ends_where_nobody_has_looked():
     assert result[f.R_OK] == 1.0 and result[f.R_CONTACT] == np.inf  # the gate stops it in time
     whole = roll(-0.3, 0.0, (-0.3, 0.0), np.zeros((0, 2)))
     assert whole[f.R_X] == pytest.approx(-0.3 * STEP * f.STEPS)
+    # To drive on while it still rolls back: 0.1 s at -0.3 m/s, 0.12 s of braking, then ahead.
+    turns = roll(0.3, 0.0, (-0.3, 0.0), np.zeros((0, 2)), seen=np.zeros_like(SEEN))
+    assert turns[f.R_X] == pytest.approx(roll(0.3, 0.0, (-0.3, 0.0), np.zeros((0, 2)))[f.R_X])
+    assert turns[f.R_X] > 0.1
     ahead = roll(0.3, 0.0, (0.3, 0.0), np.zeros((0, 2)), seen=np.zeros_like(SEEN))
     assert ahead[f.R_X] == pytest.approx(0.3 * STEP * f.STEPS)  # there the sensors will see
 

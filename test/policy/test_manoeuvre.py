@@ -61,7 +61,8 @@ class Place:
         command = np.zeros(2, np.float32)
         active = m.manoeuvre(self.state, 0, SLABS, RADIUS, *self.in_base(), movers, self.field,
                              self.origin, self.seen, self.origin, CELL, self.pose, LIMITS,
-                             gain, self.work, command)
+                             ps._value(0.0, 0.0, self.pose, self.field, self.origin, CELL), gain,
+                             self.work, command)
         return active, command.tolist()
 
     def move(self, command, dt=0.05):

@@ -14,10 +14,11 @@ class MemoryConfig:
 
     cell: float = parameter(0.1, 'cell size', unit='m', minimum=0.02, maximum=0.5)
     width: int = parameter(192, 'cells along each side of the window', minimum=32, maximum=512)
-    clearance: float = parameter(0.25, 'beyond the inscribed radius, distance over which '
-                                 'closeness costs', unit='m', minimum=0.0, maximum=2.0)
-    clearance_weight: float = parameter(2.0, 'extra cost of a cell at the inscribed radius, as a '
-                                        'multiple of its length', minimum=0.0, maximum=50.0)
+    clearance: float = parameter(0.25, 'beyond the inscribed radius and the margin of '
+                                 '0.045 m, distance over which closeness costs',
+                                 unit='m', minimum=0.0, maximum=2.0)
+    clearance_weight: float = parameter(2.0, 'extra cost of a cell where that distance begins, '
+                                        'as a multiple of its length', minimum=0.0, maximum=50.0)
     unknown_weight: float = parameter(0.2, 'extra cost of a cell nobody saw, as a multiple of '
                                       'its length', minimum=0.0, maximum=50.0)
 
